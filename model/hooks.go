@@ -1,0 +1,50 @@
+package model
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// ErrorEvent tells the owner of a call that an attempt failed.
+type ErrorEvent struct {
+	Kind        string // "llm", "stt", "tts", "vad", "realtime"
+	Info        Info
+	Err         error
+	Recoverable bool // true when the call is tried again or goes on
+	Attempt     int  // 0 for the first
+	Time        time.Time
+}
+
+// Hooks travel in a context with a call, so that what happens inside it reaches the session that
+// made the call and no other. Every field may be nil. Hooks are called from the goroutine that
+// runs the call, must return quickly and may be called concurrently.
+type Hooks struct {
+	// OnError is told about every failed attempt.
+	OnError func(ctx context.Context, e ErrorEvent)
+	// StartSpan opens a tracing span; end is called exactly once.
+	StartSpan func(ctx context.Context, name string, attrs ...slog.Attr) (_ context.Context, end func(err error, attrs ...slog.Attr))
+}
+
+type hooksKey struct{}
+
+// WithHooks returns a context whose calls report to h.
+func WithHooks(ctx context.Context, h *Hooks) context.Context {
+	return context.WithValue(ctx, hooksKey{}, h)
+}
+
+// ReportError hands e to the hooks of ctx, if there are any.
+func ReportError(ctx context.Context, e ErrorEvent) {
+	if h, _ := ctx.Value(hooksKey{}).(*Hooks); h != nil && h.OnError != nil {
+		h.OnError(ctx, e)
+	}
+}
+
+// StartSpan opens a span with the hooks of ctx. Without hooks it returns ctx and an end that does
+// nothing.
+func StartSpan(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(err error, attrs ...slog.Attr)) {
+	if h, _ := ctx.Value(hooksKey{}).(*Hooks); h != nil && h.StartSpan != nil {
+		return h.StartSpan(ctx, name, attrs...)
+	}
+	return ctx, func(error, ...slog.Attr) {}
+}
