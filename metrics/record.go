@@ -64,7 +64,7 @@ func Record(ctx context.Context, e Event) {
 	}
 	h := e.Head()
 	if h.ID == "" {
-		h.ID = NewID("me_")
+		h.ID = newEventID()
 	}
 	if h.Timestamp.IsZero() {
 		h.Timestamp = time.Now()

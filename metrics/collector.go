@@ -1,0 +1,132 @@
+package metrics
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+)
+
+// Collector adds up the usage of the events it is given. The zero value is ready. All methods may
+// be called from any goroutine; none blocks for longer than it takes to copy the sums.
+//
+// A Collector belongs to one run of a session: a session that starts again takes a new one, so that
+// a late event of the last run is not counted in the next.
+type Collector struct {
+	mu sync.Mutex
+	// seen has the ids of the events that were applied. It only grows, but a session makes some
+	// hundred of them in ten minutes (idle events like VAD are not kept), about 60 bytes each.
+	// Exact ids, not hashes: a false duplicate would be money lost. The map grows a table at a
+	// time, so that no single call pays for all.
+	seen    seen
+	buckets map[bucketKey]*sums
+}
+
+// bucketKey separates sums by outcome and source as well, to tell them apart later.
+type bucketKey struct {
+	kind            kind
+	provider, model string
+	outcome         Outcome
+	source          Source
+}
+
+type seen map[string]struct{}
+
+// first reports whether id was not given before. An empty id is always new.
+func (s *seen) first(id string) bool {
+	if id == "" {
+		return true
+	}
+	if *s == nil {
+		*s = make(seen, 64)
+	}
+	before := len(*s)
+	(*s)[id] = struct{}{}
+	return len(*s) != before
+}
+
+// Record implements Recorder.
+func (c *Collector) Record(_ context.Context, e Event) { c.Add(e) }
+
+// Add counts e and reports whether that changed the usage. It does not for an event whose ID was
+// added before, for one that is no usage (VAD, EOU, Avatar, Connection) and for one without a
+// number above zero, such as the event of an acquired connection.
+func (c *Collector) Add(e Event) bool {
+	k, add, ok := sumsOf(e)
+	if !ok {
+		return false
+	}
+	var none sums
+	if !none.add(&add) {
+		return false
+	}
+	h := e.Head()
+	key := bucketKey{k, h.Metadata.ModelProvider, h.Metadata.ModelName,
+		cmp.Or(h.Outcome, Delivered), cmp.Or(h.Source, FromProvider)}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.seen.first(h.ID) {
+		return false
+	}
+	b := c.buckets[key]
+	if b == nil {
+		if c.buckets == nil {
+			c.buckets = make(map[bucketKey]*sums)
+		}
+		b = new(sums)
+		c.buckets[key] = b
+	}
+	return b.add(&add)
+}
+
+// Usage returns all that was used, delivered or not.
+func (c *Collector) Usage() Usage {
+	return c.UsageOf(func(Outcome, Source) bool { return true })
+}
+
+// UsageOf returns what was used by the work that ended in an outcome, with numbers from a source,
+// that keep accepts: wasted work, for instance, or what is only estimated. The parts for all outcomes
+// and sources add up to Usage.
+func (c *Collector) UsageOf(keep func(Outcome, Source) bool) Usage {
+	entries := c.copy()
+	entries = slices.DeleteFunc(entries, func(e entry) bool { return !keep(e.key.outcome, e.key.source) })
+	slices.SortFunc(entries, func(a, b entry) int { return a.key.compare(b.key) })
+	u := Usage{Models: make([]ModelUsage, 0, len(entries))}
+	for len(entries) > 0 {
+		e := entries[0]
+		for entries = entries[1:]; len(entries) > 0 && e.key.compare(entries[0].key) == 0; entries = entries[1:] {
+			e.sums.add(&entries[0].sums)
+		}
+		u.Models = append(u.Models, e.sums.line(e.key))
+	}
+	return u
+}
+
+type entry struct {
+	key  bucketKey
+	sums sums
+}
+
+// copy returns the buckets in no order.
+func (c *Collector) copy() []entry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	entries := make([]entry, 0, len(c.buckets))
+	for k, s := range c.buckets {
+		entries = append(entries, entry{k, *s})
+	}
+	return entries
+}
+
+// compare orders keys as Usage orders its lines.
+func (k bucketKey) compare(o bucketKey) int {
+	return cmp.Or(cmp.Compare(k.kind, o.kind), cmp.Compare(k.provider, o.provider), cmp.Compare(k.model, o.model))
+}
+
+// Reset forgets all usage and all ids.
+func (c *Collector) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen, c.buckets = nil, nil
+}

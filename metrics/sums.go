@@ -1,0 +1,126 @@
+package metrics
+
+import (
+	"math"
+	"time"
+)
+
+// kind orders the lines of usage.
+type kind uint8
+
+const (
+	kindLLM kind = iota
+	kindTTS
+	kindSTT
+	kindInterruption
+	kindEOT
+)
+
+// sums are the numbers of any kind of usage.
+type sums struct {
+	input, cached, creation  int64
+	audio, text, image       int64 // of input
+	cachedAudio, cachedText  int64
+	cachedImage              int64
+	output                   int64
+	outputAudio, outputText  int64
+	characters, requests     int64
+	audioTime, connectedTime time.Duration
+}
+
+// sumsOf returns what e adds to the usage, and false for an event that is no usage. Negative
+// numbers count as zero. Input covers at least what was read from a cache: a provider that says
+// otherwise counts cached input apart.
+func sumsOf(e Event) (k kind, s sums, ok bool) {
+	switch e := e.(type) {
+	case *LLM:
+		k, s = kindLLM, sums{input: e.PromptTokens, cached: e.PromptCachedTokens,
+			creation: e.CacheCreationTokens, output: e.CompletionTokens}
+	case *Realtime:
+		k, s = kindLLM, realtimeSums(e)
+	case *TTS:
+		k, s = kindTTS, sums{input: e.InputTokens, output: e.OutputTokens,
+			characters: e.CharactersCount, audioTime: e.AudioDuration}
+	case *STT:
+		k, s = kindSTT, sums{input: e.InputTokens, output: e.OutputTokens, audioTime: e.AudioDuration}
+	case *Interruption:
+		k, s = kindInterruption, sums{requests: e.NumRequests}
+	case *EOT:
+		k, s = kindEOT, sums{requests: e.NumRequests}
+	default:
+		return 0, sums{}, false
+	}
+	s.input = max(s.input, s.cached)
+	return k, s, true
+}
+
+func realtimeSums(e *Realtime) sums {
+	in, out := &e.InputTokenDetails, &e.OutputTokenDetails
+	s := sums{
+		input: e.InputTokens, cached: in.CachedTokens,
+		audio: in.AudioTokens, text: in.TextTokens, image: in.ImageTokens,
+		output: e.OutputTokens, outputAudio: out.AudioTokens, outputText: out.TextTokens,
+		connectedTime: e.SessionDuration,
+	}
+	if c := in.CachedTokensDetails; c != nil {
+		s.cachedAudio, s.cachedText, s.cachedImage = c.AudioTokens, c.TextTokens, c.ImageTokens
+	}
+	return s
+}
+
+// add adds o to s and reports whether that changed s.
+func (s *sums) add(o *sums) bool {
+	before := *s
+	s.input = plus(s.input, o.input)
+	s.cached = plus(s.cached, o.cached)
+	s.creation = plus(s.creation, o.creation)
+	s.audio = plus(s.audio, o.audio)
+	s.text = plus(s.text, o.text)
+	s.image = plus(s.image, o.image)
+	s.cachedAudio = plus(s.cachedAudio, o.cachedAudio)
+	s.cachedText = plus(s.cachedText, o.cachedText)
+	s.cachedImage = plus(s.cachedImage, o.cachedImage)
+	s.output = plus(s.output, o.output)
+	s.outputAudio = plus(s.outputAudio, o.outputAudio)
+	s.outputText = plus(s.outputText, o.outputText)
+	s.characters = plus(s.characters, o.characters)
+	s.requests = plus(s.requests, o.requests)
+	s.audioTime = plus(s.audioTime, o.audioTime)
+	s.connectedTime = plus(s.connectedTime, o.connectedTime)
+	return *s != before
+}
+
+// plus is a + b where a negative b counts as zero and too much stays at the largest number.
+func plus[T ~int64](a, b T) T {
+	if b <= 0 {
+		return a
+	}
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// line makes the usage line of s.
+func (s *sums) line(k bucketKey) ModelUsage {
+	switch k.kind {
+	case kindTTS:
+		return TTSUsage{k.provider, k.model, s.input, s.output, s.characters, s.audioTime}
+	case kindSTT:
+		return STTUsage{k.provider, k.model, s.input, s.output, s.audioTime}
+	case kindInterruption:
+		return InterruptionUsage{k.provider, k.model, s.requests}
+	case kindEOT:
+		return EOTUsage{k.provider, k.model, s.requests}
+	default:
+		return LLMUsage{
+			Provider: k.provider, Model: k.model,
+			InputTokens: s.input, InputCachedTokens: s.cached, InputCacheCreationTokens: s.creation,
+			InputAudioTokens: s.audio, InputCachedAudioTokens: s.cachedAudio,
+			InputTextTokens: s.text, InputCachedTextTokens: s.cachedText,
+			InputImageTokens: s.image, InputCachedImageTokens: s.cachedImage,
+			OutputTokens: s.output, OutputAudioTokens: s.outputAudio, OutputTextTokens: s.outputText,
+			SessionDuration: s.connectedTime,
+		}
+	}
+}
