@@ -1,0 +1,162 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/model"
+)
+
+// ErrClosed is the error of a stream that its caller closed, and of requests to a closed model.
+var ErrClosed = errors.New("llm: closed")
+
+const (
+	// drainTime is how long a cut stream is read on for its usage.
+	drainTime = 2 * time.Second
+	// maxDrains bounds the cut streams of a model that are read on at the same time.
+	maxDrains = 32
+)
+
+// Options are the options of a Model. The zero value is good.
+type Options struct {
+	// Conn says how requests are tried; Request.Conn overrides it.
+	Conn model.ConnOptions
+	// DrainUsage reads an answer that was cut short on in the background for up to two seconds and
+	// throws it away, to learn what it costs: most providers say so only at the end. The provider
+	// goes on producing, and billing, tokens meanwhile. Default off: the provider is told to stop
+	// and what it did not say is not counted.
+	DrainUsage bool
+}
+
+// Model is a language model. It is safe for concurrent use and may be shared by any number of
+// sessions.
+type Model struct {
+	d        driver.LLM
+	conn     model.ConnOptions
+	drain    bool
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+	mu       sync.Mutex
+	closed   bool
+	draining int
+	drains   sync.WaitGroup
+}
+
+// New returns a Model that speaks through d. nil options are the defaults. Plugins call it; their
+// users call the constructors of plugins.
+func New(d driver.LLM, o *Options) *Model {
+	if o == nil {
+		o = &Options{}
+	}
+	m := &Model{d: d, conn: o.Conn, drain: o.DrainUsage}
+	m.life, m.end = context.WithCancel(context.Background())
+	return m
+}
+
+// Info says who does the work.
+func (m *Model) Info() model.Info { return m.d.Info() }
+
+// Driver returns the driver, for what only it can do.
+func (m *Model) Driver() driver.LLM { return m.d }
+
+// Prewarm opens a connection ahead of the first request if the driver can. It is best effort and
+// returns when that is done or ctx ends.
+func (m *Model) Prewarm(ctx context.Context) {
+	p, ok := m.d.(driver.Prewarmer)
+	if !ok {
+		return
+	}
+	defer func() { _ = recover() }() // best effort: the request will tell what is wrong
+	p.Prewarm(ctx)
+}
+
+// Close ends the reading of cut streams, waits for that and closes the driver if it is an
+// io.Closer. Later requests fail with ErrClosed; streams that are still read are not touched. It
+// may be called twice.
+func (m *Model) Close() error {
+	m.mu.Lock()
+	closed := m.closed
+	m.closed = true
+	m.mu.Unlock()
+	m.end()
+	m.drains.Wait()
+	if c, ok := m.d.(io.Closer); ok && !closed {
+		return c.Close()
+	}
+	return nil
+}
+
+// Request is one chat request. It and what it holds must not be changed until the stream ends.
+type Request struct {
+	Messages          *chat.Context
+	Tools             []Tool // functions and toolsets; see NewToolContext for what is refused
+	ToolChoice        ToolChoice
+	ParallelToolCalls *bool              // nil leaves it to the provider
+	Conn              *model.ConnOptions // nil means the model's
+	Extra             map[string]any     // provider-specific fields
+}
+
+// Chat sends a request. It returns at once; what goes wrong is told by the stream. ctx ends the
+// request and its stream. The caller must close the stream, read it to its end, or end ctx.
+func (m *Model) Chat(ctx context.Context, r *Request) *Stream {
+	if r == nil {
+		r = &Request{}
+	}
+	conn := m.conn
+	if r.Conn != nil {
+		conn = *r.Conn
+	}
+	s := newStream(ctx, m, conn.Defaults())
+	req, err := m.request(r)
+	go s.run(req, err)
+	return s
+}
+
+func (m *Model) request(r *Request) (*driver.Request, error) {
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	req := &driver.Request{
+		Messages:          r.Messages,
+		ToolChoice:        r.ToolChoice,
+		ParallelToolCalls: r.ParallelToolCalls,
+		Extra:             r.Extra,
+	}
+	if req.Messages == nil {
+		req.Messages = &chat.Context{}
+	}
+	tools, err := NewToolContext(r.Tools...)
+	if err != nil {
+		info := m.Info()
+		return nil, &model.Error{Kind: model.KindRequest, Provider: info.Provider, Op: "chat", Err: err}
+	}
+	req.Tools = tools.Specs()
+	return req, nil
+}
+
+// startDrain reserves a place for reading on; it reports false when the stream is to be cut.
+func (m *Model) startDrain() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.drain || m.closed || m.draining >= maxDrains {
+		return false
+	}
+	m.draining++
+	m.drains.Add(1)
+	return true
+}
+
+func (m *Model) endDrain() {
+	m.mu.Lock()
+	m.draining--
+	m.mu.Unlock()
+	m.drains.Done()
+}
