@@ -136,3 +136,10 @@ type Result struct {
 	// Usage is what the provider stated; nil when it states nothing (the audio's length counts).
 	Usage *UsageReport
 }
+
+// Connected is implemented by streams that took a connection to open. Package stt asks once, after
+// Open, and reports the acquisition.
+type Connected interface {
+	// Acquired tells how long it took to get the connection and whether it had been used before.
+	Acquired() (took time.Duration, reused bool)
+}

@@ -1,0 +1,352 @@
+package stt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/attempt"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/stt/driver"
+)
+
+const (
+	// chunkTime is the most audio that is sent at once.
+	chunkTime = 100 * time.Millisecond
+	// lastWords is how long a provider may still explain itself after it refused audio.
+	lastWords = 250 * time.Millisecond
+	// stable is how long a connection must live for its end not to count as one more failure.
+	stable = time.Minute
+)
+
+// run is the goroutine of a stream: one connection after the other.
+func (s *Stream) run(d driver.Streamer) {
+	err := s.connectAll(d)
+	s.account(s.usage.disconnected)
+	s.mu.Lock()
+	s.isOver, s.err = true, err
+	s.mu.Unlock()
+	close(s.events)
+	s.cancel()
+	close(s.done)
+}
+
+func (s *Stream) connectAll(d driver.Streamer) error {
+	retries := 0
+	for {
+		began := time.Now()
+		gotFinal, err := s.connect(d, retries)
+		if s.ctx.Err() != nil {
+			return s.ctx.Err()
+		}
+		if err == nil {
+			return nil
+		}
+		if gotFinal || time.Since(began) >= stable {
+			retries = 0
+		}
+		again := retries < s.m.conn.MaxRetry && model.Retryable(err)
+		s.m.report(s.ctx, err, again, retries)
+		if !again {
+			return fmt.Errorf("stt: stream: %w", attempt.Exhausted(s.m.info, "stream", retries+1, err))
+		}
+		if s.m.conn.Wait(s.ctx, retries, err) != nil {
+			return s.ctx.Err()
+		}
+		retries++
+	}
+}
+
+// connection is one attempt: a stream of the driver and where its times start.
+type connection struct {
+	s      *Stream
+	d      driver.Stream
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	offset int64 // position of its first sample
+	dog    *attempt.Watchdog
+	fed    chan struct{} // the feeder ended
+}
+
+// connect runs one connection to its end; nil means that the input ended and everything came back.
+func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
+	ds, err := s.open(d)
+	if err != nil {
+		return false, err
+	}
+	c := &connection{s: s, d: ds, offset: s.rewind(), fed: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
+	c.dog = attempt.NewWatchdog(s.m.conn.Timeout, func() {
+		c.cancel(attempt.Timeout(s.m.info, "finish", s.m.conn.Timeout))
+	})
+	stop := context.AfterFunc(c.ctx, c.close)
+	go c.feed()
+	gotFinal, err = c.receive()
+	c.dog.Got()
+	if cause := context.Cause(c.ctx); cause != nil && s.ctx.Err() == nil {
+		err = cause
+	}
+	c.cancel(err)
+	if stop() {
+		c.close()
+	}
+	<-c.fed
+	s.account(s.usage.disconnected)
+	return gotFinal, err
+}
+
+func (s *Stream) open(d driver.Streamer) (ds driver.Stream, err error) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.m.conn.Timeout)
+	defer cancel()
+	err = attempt.Guard(s.m.info, "open", func() (err error) {
+		ds, err = d.Open(ctx, s.o)
+		return err
+	})
+	if err == nil && ds == nil {
+		err = s.m.protocolError("open", "driver returned no stream")
+	}
+	if err != nil {
+		return nil, attempt.Classify(s.ctx, s.m.info, "open", s.m.conn.Timeout, err)
+	}
+	if a, ok := ds.(driver.Connected); ok && !s.m.quiet {
+		e := &metrics.STT{Header: s.m.header(metrics.Measured), Streamed: true, Acquired: true}
+		e.AcquireTime, e.ConnectionReused = a.Acquired()
+		metrics.Record(s.ctx, e)
+	}
+	return ds, nil
+}
+
+// rewind makes everything that is not acknowledged unsent and returns where that starts.
+func (s *Stream) rewind() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next, s.flushed = s.in.base, 0
+	for len(s.flushes) > 0 && s.flushes[0] < s.in.base {
+		s.flushes = s.flushes[1:]
+	}
+	s.signal()
+	return s.next
+}
+
+func (c *connection) close() {
+	_ = attempt.Guard(c.s.m.info, "close", c.d.Close)
+}
+
+// step is one thing to send.
+type step uint8
+
+const (
+	sendNothing step = iota
+	sendAudio
+	sendFlush
+	sendEnd
+	sendDone // the end was sent
+)
+
+// feed sends what is in the backlog, until the connection ends or the input does.
+func (c *connection) feed() {
+	defer close(c.fed)
+	timeout := c.s.m.conn.Timeout
+	stuck := time.AfterFunc(timeout, func() { c.cancel(attempt.Timeout(c.s.m.info, "push", timeout)) })
+	stuck.Stop()
+	var buf []int16
+	for ended := false; !ended; {
+		what, f := c.s.take(&buf)
+		if what == sendNothing {
+			select {
+			case <-c.s.wake:
+				continue
+			case <-c.ctx.Done():
+				return
+			}
+		}
+		stuck.Reset(timeout)
+		err := c.send(what, f)
+		stuck.Stop()
+		if err != nil {
+			c.giveUp(err)
+			return
+		}
+		c.sent(what, f)
+		ended = what == sendEnd
+	}
+	c.dog.Arm()
+}
+
+// take copies the next audio to send into buf, or says what else there is to send.
+func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := s.in.head
+	if s.flushed < len(s.flushes) {
+		if s.flushes[s.flushed] <= s.next {
+			return sendFlush, audio.Frame{}
+		}
+		end = s.flushes[s.flushed]
+	}
+	if s.next >= end {
+		s.losing = false
+		if s.ended {
+			return sendEnd, audio.Frame{}
+		}
+		return sendNothing, audio.Frame{}
+	}
+	if *buf == nil {
+		*buf = make([]int16, audio.SamplesIn(chunkTime, s.conv.out))
+	}
+	n := min(len(*buf), int(end-s.next))
+	n = s.in.read((*buf)[:n], s.next)
+	s.next += int64(n)
+	return sendAudio, audio.Frame{Data: (*buf)[:n], Rate: s.conv.out, Channels: 1}
+}
+
+func (c *connection) send(what step, f audio.Frame) error {
+	return attempt.Guard(c.s.m.info, "push", func() error {
+		switch what {
+		case sendFlush:
+			return c.d.Flush(c.ctx)
+		case sendEnd:
+			return c.d.CloseSend(c.ctx)
+		default:
+			return c.d.Push(c.ctx, f)
+		}
+	})
+}
+
+func (c *connection) sent(what step, f audio.Frame) {
+	switch what {
+	case sendAudio:
+		c.s.account(func() *metrics.STT { return c.s.usage.sent(f.Duration()) })
+	case sendFlush:
+		c.s.mu.Lock()
+		c.s.flushed = min(c.s.flushed+1, len(c.s.flushes))
+		c.s.mu.Unlock()
+	}
+}
+
+// giveUp ends the connection because it takes no more. A provider that refuses often says why in
+// its last message, which tells more than a failed write, so the receiver gets time to read it.
+func (c *connection) giveUp(err error) {
+	t := time.NewTimer(lastWords)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		c.cancel(err)
+	case <-c.ctx.Done():
+	}
+}
+
+// receive hands the driver's events on until the connection ends.
+func (c *connection) receive() (gotFinal bool, err error) {
+	for {
+		var e *Event
+		c.dog.Wait()
+		err := attempt.Guard(c.s.m.info, "receive", func() (err error) {
+			e, err = c.d.Next(c.ctx)
+			return err
+		})
+		c.dog.Got()
+		switch {
+		case errors.Is(err, io.EOF):
+			return gotFinal, c.s.endOfStream()
+		case err != nil:
+			return gotFinal, err
+		case e == nil:
+			return gotFinal, c.s.m.protocolError("receive", "driver returned no event")
+		}
+		gotFinal = gotFinal || e.Kind == Final
+		if !c.deliver(e) {
+			return gotFinal, c.ctx.Err()
+		}
+	}
+}
+
+// endOfStream judges the end that the provider made: good only after our own.
+func (s *Stream) endOfStream() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended && s.next == s.in.head {
+		return nil
+	}
+	return &model.Error{
+		Kind: model.KindConnection, Provider: s.m.info.Provider, Op: "stream",
+		Err: errors.New("provider ended the stream before its input"),
+	}
+}
+
+// deliver books or hands on one event; false means that nobody wants it any more.
+func (c *connection) deliver(e *Event) bool {
+	s := c.s
+	if e.RequestID != "" {
+		s.mu.Lock()
+		s.usage.requestID = e.RequestID
+		s.mu.Unlock()
+	}
+	if e.Kind == Usage {
+		s.account(func() *metrics.STT { return s.usage.reported(e.Usage) })
+		return true
+	}
+	c.shift(e)
+	if e.Kind == Final {
+		s.acknowledge(e)
+	}
+	select {
+	case s.events <- e:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// shift makes the times of e count from the start of the stream. Unknown times stay unknown.
+func (c *connection) shift(e *Event) {
+	c.s.mu.Lock()
+	rate := 0
+	if c.s.conv != nil {
+		rate = c.s.conv.out
+	}
+	c.s.mu.Unlock()
+	d := audio.Samples(c.offset).At(rate)
+	if d == 0 {
+		return
+	}
+	if e.SpeechStart > 0 {
+		e.SpeechStart += d
+	}
+	for i := range e.Alternatives {
+		shiftAlternative(&e.Alternatives[i], d)
+	}
+}
+
+func shiftAlternative(a *Alternative, d time.Duration) {
+	if a.End > 0 {
+		a.Start += d
+		a.End += d
+	}
+	for i := range a.Words {
+		a.Words[i].Start += d
+		a.Words[i].End += d
+	}
+}
+
+// acknowledge forgets the audio that a final covers: up to its end, or, when the provider gives no
+// times, all that was sent.
+func (s *Stream) acknowledge(e *Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conv == nil {
+		return
+	}
+	pos := s.next
+	if len(e.Alternatives) > 0 && e.Alternatives[0].End > 0 {
+		pos = min(pos, int64(audio.SamplesIn(e.Alternatives[0].End, s.conv.out)))
+	}
+	s.in.forget(pos)
+	for len(s.flushes) > 0 && s.flushed > 0 && s.flushes[0] <= pos {
+		s.flushes, s.flushed = s.flushes[1:], s.flushed-1
+	}
+}

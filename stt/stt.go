@@ -1,0 +1,243 @@
+// Package stt turns speech into text: the front that users hold, over a driver that speaks the
+// protocol of one provider. The front resamples, retries, replays the audio that a dropped
+// connection lost, keeps times linear, and reports usage and errors through the context.
+package stt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/attempt"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/stt/driver"
+)
+
+// Names of the driver contract that users meet.
+type (
+	Event        = driver.Event
+	EventKind    = driver.EventKind
+	Alternative  = driver.Alternative
+	Word         = driver.Word
+	Capabilities = driver.Capabilities
+	Options      = driver.Options
+	Result       = driver.Result
+	UsageReport  = driver.UsageReport
+)
+
+// The kinds of events. A stream of this package never delivers Usage: it becomes metrics.
+const (
+	StartOfSpeech = driver.StartOfSpeech
+	Interim       = driver.Interim
+	Preflight     = driver.Preflight
+	Final         = driver.Final
+	Usage         = driver.Usage
+	EndOfSpeech   = driver.EndOfSpeech
+)
+
+var (
+	// ErrClosed is returned by a stream that was closed.
+	ErrClosed = errors.New("stt: stream is closed")
+	// ErrInputEnded is returned by Push and Flush after EndInput.
+	ErrInputEnded = errors.New("stt: input has ended")
+	// ErrFormat is returned by Push for a frame whose rate or channels differ from the first's.
+	ErrFormat = errors.New("stt: audio format changed within the stream")
+	// ErrNotStreaming is returned by Stream of a model that only transcribes whole utterances;
+	// Adapt makes such a model streaming.
+	ErrNotStreaming = errors.New("stt: model does not stream")
+)
+
+// ModelOptions tune a model; nil means the defaults.
+type ModelOptions struct {
+	// Conn says how often and how long a call is tried.
+	Conn model.ConnOptions
+}
+
+// Model is a speech recogniser. It may be shared by all sessions of a process and is safe for
+// concurrent use.
+type Model struct {
+	d    driver.STT
+	info model.Info
+	caps Capabilities
+	conn model.ConnOptions
+	// quiet models are adapters around a model that reports errors and usage itself.
+	quiet bool
+}
+
+// New returns the model over a driver; o may be nil.
+func New(d driver.STT, o *ModelOptions) *Model {
+	m := &Model{d: d, info: d.Info(), caps: d.Capabilities()}
+	if o != nil {
+		m.conn = o.Conn
+	}
+	m.conn = m.conn.Defaults()
+	return m
+}
+
+// Info says who does the work.
+func (m *Model) Info() model.Info { return m.info }
+
+// Capabilities says what the model can do.
+func (m *Model) Capabilities() Capabilities { return m.caps }
+
+// Streaming reports whether Stream works.
+func (m *Model) Streaming() bool {
+	_, ok := m.d.(driver.Streamer)
+	return ok
+}
+
+// Recognize transcribes a whole utterance (f is borrowed); o may be nil. A text of "" is a normal
+// answer. Failed attempts are tried again when that may help; each is bounded by the timeout of
+// the model's ConnOptions plus the length of the audio, and reported to the hooks of ctx. A
+// successful call records one metrics event.
+func (m *Model) Recognize(ctx context.Context, f audio.Frame, o *Options) (*Result, error) {
+	if err := f.Validate(); err != nil {
+		return nil, fmt.Errorf("stt: recognize: %w", err)
+	}
+	if _, ok := m.d.(driver.Recognizer); !ok {
+		return m.recognizeStreamed(ctx, f, o)
+	}
+	r, err := m.recognize(ctx, f, o, m.conn.MaxRetry)
+	if err != nil {
+		return nil, err
+	}
+	m.bookRun(ctx, r)
+	return r.result, nil
+}
+
+// run is a successful recognition that may be booked once its result is used.
+type run struct {
+	result   *Result
+	audio    time.Duration // submitted
+	took     time.Duration // the successful attempt
+	attempts int           // failed ones before it
+}
+
+// recognize calls the Recognizer with retries and books nothing.
+func (m *Model) recognize(ctx context.Context, f audio.Frame, o *Options, retries int) (*run, error) {
+	f, err := convert(f, m.caps.SampleRate)
+	if err != nil {
+		return nil, fmt.Errorf("stt: recognize: %w", err)
+	}
+	limit := m.conn.Timeout + f.Duration()
+	for n := 0; ; n++ {
+		began := time.Now()
+		res, err := m.recognizeOnce(ctx, f, o, limit)
+		if err == nil {
+			return &run{result: res, audio: f.Duration(), took: time.Since(began), attempts: n}, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		again := n < retries && model.Retryable(err)
+		m.report(ctx, err, again, n)
+		if !again {
+			return nil, fmt.Errorf("stt: recognize: %w", attempt.Exhausted(m.info, "recognize", n+1, err))
+		}
+		if err := m.conn.Wait(ctx, n, err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (m *Model) recognizeOnce(ctx context.Context, f audio.Frame, o *Options, limit time.Duration) (res *Result, err error) {
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = attempt.Guard(m.info, "recognize", func() (err error) {
+		res, err = m.d.(driver.Recognizer).Recognize(bounded, f, optionsOf(o))
+		return err
+	})
+	if err == nil && res == nil {
+		err = m.protocolError("recognize", "driver returned no result")
+	}
+	return res, attempt.Classify(ctx, m.info, "recognize", limit, err)
+}
+
+// recognizeStreamed transcribes with a model that only streams; the stream books the usage.
+func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options) (*Result, error) {
+	s, err := m.stream(ctx, o, wholeUtterance)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	if err := s.Push(f); err != nil {
+		return nil, err
+	}
+	if err := s.EndInput(); err != nil {
+		return nil, err
+	}
+	res := &Result{}
+	var texts []string
+	for {
+		e, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			res.Text = strings.Join(texts, " ")
+			return res, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if e.Kind != Final || len(e.Alternatives) == 0 {
+			continue
+		}
+		a := e.Alternatives[0]
+		if len(texts) == 0 {
+			res.RequestID, res.Alternative = e.RequestID, a
+		} else {
+			res.End, res.Words = a.End, append(res.Words, a.Words...)
+		}
+		if a.Text != "" {
+			texts = append(texts, a.Text)
+		}
+	}
+}
+
+// bookRun records the one metrics event of a batch recognition.
+func (m *Model) bookRun(ctx context.Context, r *run) {
+	e := &metrics.STT{Header: m.header(metrics.Measured), Duration: r.took, AudioDuration: r.audio}
+	e.RequestID, e.Attempt = r.result.RequestID, r.attempts
+	if e.RequestID == "" {
+		e.RequestID = metrics.NewID("stt_")
+	}
+	if u := r.result.Usage; u != nil {
+		e.Source = metrics.FromProvider
+		e.InputTokens, e.OutputTokens = u.InputTokens, u.OutputTokens
+		if u.AudioDuration > 0 {
+			e.AudioDuration = u.AudioDuration
+		}
+	}
+	metrics.Record(ctx, e)
+}
+
+func (m *Model) header(src metrics.Source) metrics.Header {
+	return metrics.Header{
+		Label:    m.info.Label,
+		Source:   src,
+		Metadata: metrics.Metadata{ModelName: m.info.Model, ModelProvider: m.info.Provider},
+	}
+}
+
+func (m *Model) report(ctx context.Context, err error, recoverable bool, n int) {
+	if m.quiet {
+		return
+	}
+	model.ReportError(ctx, model.ErrorEvent{
+		Kind: "stt", Info: m.info, Err: err, Recoverable: recoverable, Attempt: n, Time: time.Now(),
+	})
+}
+
+func (m *Model) protocolError(op, what string) error {
+	return &model.Error{Kind: model.KindProtocol, Provider: m.info.Provider, Op: op, Err: errors.New(what)}
+}
+
+func optionsOf(o *Options) Options {
+	if o == nil {
+		return Options{}
+	}
+	return *o
+}

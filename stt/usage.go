@@ -1,0 +1,74 @@
+package stt
+
+import (
+	"time"
+
+	"github.com/parley-go/parley/metrics"
+)
+
+// bookEvery is how much sent audio is booked at once when the provider states no usage.
+const bookEvery = 5 * time.Second
+
+// usage is the account of one stream. Audio that was sent is booked as measured until the provider
+// states what it bills; then its word counts, and what was booked before is taken off it. The rest
+// that no report covered is booked when a connection ends. It belongs to the stream's lock.
+type usage struct {
+	m         *Model
+	requestID string
+	stated    bool          // the provider reports durations
+	unbooked  time.Duration // sent since the last booking or report
+	ahead     time.Duration // booked as measured on this connection, not yet covered by a report
+}
+
+// sent counts audio that was sent and returns an event to record, if one is due.
+func (u *usage) sent(d time.Duration) *metrics.STT {
+	u.unbooked += d
+	if u.stated || u.unbooked < bookEvery {
+		return nil
+	}
+	return u.settle()
+}
+
+// settle books what was sent and not covered by a report.
+func (u *usage) settle() *metrics.STT {
+	if u.unbooked <= 0 {
+		return nil
+	}
+	e := u.event(metrics.Measured)
+	e.AudioDuration = u.unbooked
+	u.ahead += u.unbooked
+	u.unbooked = 0
+	return e
+}
+
+// reported books what the provider states.
+func (u *usage) reported(r UsageReport) *metrics.STT {
+	e := u.event(metrics.FromProvider)
+	e.InputTokens, e.OutputTokens = r.InputTokens, r.OutputTokens
+	if r.AudioDuration > 0 {
+		u.stated, u.unbooked = true, 0
+		covered := min(r.AudioDuration, u.ahead)
+		u.ahead -= covered
+		e.AudioDuration = r.AudioDuration - covered
+	}
+	if e.AudioDuration == 0 && e.InputTokens == 0 && e.OutputTokens == 0 {
+		return nil
+	}
+	return e
+}
+
+// disconnected books the rest of a connection.
+func (u *usage) disconnected() *metrics.STT {
+	e := u.settle()
+	u.ahead = 0
+	return e
+}
+
+func (u *usage) event(src metrics.Source) *metrics.STT {
+	if u.requestID == "" {
+		u.requestID = metrics.NewID("stt_")
+	}
+	e := &metrics.STT{Header: u.m.header(src), Streamed: true}
+	e.RequestID = u.requestID
+	return e
+}
