@@ -23,6 +23,8 @@ const (
 	stable = time.Minute
 )
 
+var errEarlyEnd = errors.New("provider ended the stream before its input")
+
 // run is the goroutine of a stream: one connection after the other.
 func (s *Stream) run(d driver.Streamer) {
 	err := s.connectAll(d)
@@ -69,7 +71,7 @@ type connection struct {
 	cancel context.CancelCauseFunc
 	offset int64 // position of its first sample
 	dog    *attempt.Watchdog
-	fed    chan struct{} // the feeder ended
+	fed    chan error // the feeder's only word: why it stopped, nil if it was not its fault
 }
 
 // connect runs one connection to its end; nil means that the input ended and everything came back.
@@ -78,13 +80,13 @@ func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	c := &connection{s: s, d: ds, offset: s.rewind(), fed: make(chan struct{})}
+	c := &connection{s: s, d: ds, offset: s.rewind(), fed: make(chan error, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	c.dog = attempt.NewWatchdog(s.m.conn.Timeout, func() {
 		c.cancel(attempt.Timeout(s.m.info, "finish", s.m.conn.Timeout))
 	})
 	stop := context.AfterFunc(c.ctx, c.close)
-	go c.feed()
+	go func() { c.fed <- c.feed() }()
 	gotFinal, err = c.receive()
 	c.dog.Got()
 	if cause := context.Cause(c.ctx); cause != nil && s.ctx.Err() == nil {
@@ -94,7 +96,9 @@ func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
 	if stop() {
 		c.close()
 	}
-	<-c.fed
+	if refused := <-c.fed; refused != nil && errors.Is(err, errEarlyEnd) {
+		err = refused
+	}
 	s.account(s.usage.disconnected)
 	return gotFinal, err
 }
@@ -148,8 +152,7 @@ const (
 )
 
 // feed sends what is in the backlog, until the connection ends or the input does.
-func (c *connection) feed() {
-	defer close(c.fed)
+func (c *connection) feed() error {
 	timeout := c.s.m.conn.Timeout
 	stuck := time.AfterFunc(timeout, func() { c.cancel(attempt.Timeout(c.s.m.info, "push", timeout)) })
 	stuck.Stop()
@@ -161,7 +164,7 @@ func (c *connection) feed() {
 			case <-c.s.wake:
 				continue
 			case <-c.ctx.Done():
-				return
+				return nil
 			}
 		}
 		stuck.Reset(timeout)
@@ -169,12 +172,13 @@ func (c *connection) feed() {
 		stuck.Stop()
 		if err != nil {
 			c.giveUp(err)
-			return
+			return err
 		}
 		c.sent(what, f)
 		ended = what == sendEnd
 	}
 	c.dog.Arm()
+	return nil
 }
 
 // take copies the next audio to send into buf, or says what else there is to send.
@@ -274,7 +278,7 @@ func (s *Stream) endOfStream() error {
 	}
 	return &model.Error{
 		Kind: model.KindConnection, Provider: s.m.info.Provider, Op: "stream",
-		Err: errors.New("provider ended the stream before its input"),
+		Err: errEarlyEnd,
 	}
 }
 

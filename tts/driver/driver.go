@@ -75,3 +75,10 @@ type UsageReport struct {
 	InputTokens  int64
 	OutputTokens int64
 }
+
+// Connected is implemented by streams that took a connection to open. Package tts asks once, after
+// the stream was opened, and reports the acquisition.
+type Connected interface {
+	// Acquired tells how long it took to get the connection and whether it had been used before.
+	Acquired() (took time.Duration, reused bool)
+}

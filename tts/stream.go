@@ -1,0 +1,365 @@
+package tts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+)
+
+const (
+	// audioQueue is how many pieces of audio wait for Next before the provider is left waiting.
+	audioQueue = 256
+	// maxText bounds the text of one segment, in bytes.
+	maxText = 1 << 20
+	// closeWait bounds how long Close waits for the last count of what was sent.
+	closeWait = 100 * time.Millisecond
+)
+
+// Stream is one segment of speech. Push and EndInput belong to one goroutine, Next to another;
+// Close may be called from any.
+//
+// An attempt that fails is repeated with the whole text when that may help, as often as
+// ConnOptions say, but only while no audio came of it: what may have been heard is not said again.
+// Each failure is reported to the hooks of the context; the last one is what Next returns.
+type Stream struct {
+	m      *Model
+	user   context.Context // as given
+	ctx    context.Context // ends with user or Close
+	cancel context.CancelFunc
+
+	out    chan item
+	wake   chan struct{} // one token: text, or room for more audio
+	closed chan struct{}
+	booked chan struct{} // everything sent is counted and recorded
+	last   []int16       // lent by the latest Next
+	free   chan []int16  // buffers to use again
+
+	mu     sync.Mutex
+	src    source
+	size   int // bytes of text
+	spoken bool
+	ended  bool
+	taken  int // number of the piece that Next has got to
+	isOver bool
+	err    error
+	acct   *account // of the request that runs
+}
+
+// item is an Audio on its way to Next, and the number of its piece, from 1.
+type item struct {
+	Audio
+	piece int
+}
+
+// source makes the audio of a stream. push and end are called under the stream's lock.
+type source interface {
+	push(text string)
+	end()
+	run(s *Stream) error
+}
+
+func (m *Model) newStream(ctx context.Context, src source) *Stream {
+	s := &Stream{
+		m: m, user: ctx, src: src,
+		out:    make(chan item, audioQueue),
+		wake:   make(chan struct{}, 1),
+		closed: make(chan struct{}),
+		booked: make(chan struct{}),
+		free:   make(chan []int16, audioQueue),
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	go s.run()
+	return s
+}
+
+func (s *Stream) run() {
+	err := s.src.run(s)
+	if s.ctx.Err() != nil {
+		s.finish(metrics.Interrupted)
+		if err == nil || errors.Is(err, context.Canceled) {
+			err = s.ctx.Err()
+		}
+	}
+	close(s.booked)
+	s.mu.Lock()
+	s.isOver = true
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	close(s.out)
+	s.cancel()
+}
+
+// fail ends the stream with err.
+func (s *Stream) fail(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.cancel()
+}
+
+// Push adds text; pieces are joined without anything between them, and empty ones are ignored. It
+// never waits for the provider.
+func (s *Stream) Push(text string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if text == "" {
+		return nil
+	}
+	if s.size+len(text) > maxText {
+		return ErrTooLong
+	}
+	s.size += len(text)
+	s.spoken = s.spoken || speakable(text)
+	s.src.push(text)
+	s.signal()
+	return nil
+}
+
+// EndInput says that the text is complete: Next returns the remaining audio and then io.EOF. It
+// may be called more than once.
+func (s *Stream) EndInput() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		if errors.Is(err, ErrInputEnded) {
+			return nil
+		}
+		return err
+	}
+	s.ended = true
+	s.src.end()
+	s.signal()
+	return nil
+}
+
+func (s *Stream) usable() error {
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+	}
+	switch {
+	case s.err != nil:
+		return s.err
+	case s.user.Err() != nil:
+		return s.user.Err()
+	case s.ended || s.isOver:
+		return ErrInputEnded
+	}
+	return nil
+}
+
+// Next waits for more audio. It returns io.EOF after the end of input and the last audio, the
+// terminal error of a speech that failed, the error of the context, or ErrClosed.
+func (s *Stream) Next() (*Audio, error) {
+	s.recycle()
+	select {
+	case it, ok := <-s.out:
+		if ok {
+			return s.lend(it), nil
+		}
+	case <-s.closed:
+	case <-s.user.Done():
+	}
+	select {
+	case <-s.closed:
+		return nil, ErrClosed
+	default:
+	}
+	if err := s.user.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	return nil, io.EOF
+}
+
+func (s *Stream) lend(it item) *Audio {
+	s.last = it.Frame.Data
+	s.mu.Lock()
+	if it.piece > s.taken {
+		s.taken = it.piece
+		s.signal()
+	}
+	s.mu.Unlock()
+	return &it.Audio
+}
+
+func (s *Stream) recycle() {
+	if s.last == nil {
+		return
+	}
+	select {
+	case s.free <- s.last[:0]:
+	default: // enough of them
+	}
+	s.last = nil
+}
+
+// Close ends the stream. Before its end that cancels the speech: what was sent until now is
+// recorded as interrupted. It does not wait for the provider, and may be called more than once.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	select {
+	case <-s.closed:
+	default:
+		close(s.closed)
+	}
+	s.mu.Unlock()
+	s.cancel()
+	t := time.NewTimer(closeWait)
+	defer t.Stop()
+	select {
+	case <-s.booked:
+	case <-t.C: // the driver does not let go; its goroutine ends when it does
+		s.finish(metrics.Interrupted)
+	}
+	return nil
+}
+
+func (s *Stream) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // a token is waiting already
+	}
+}
+
+// await blocks until cond, which is called under the lock, holds; false means that the stream ended.
+func (s *Stream) await(ctx context.Context, cond func() bool) bool {
+	for {
+		s.mu.Lock()
+		ok := cond()
+		s.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// open makes a the account of the request that runs.
+func (s *Stream) open(a *account) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.acct = a
+}
+
+// finish records the account of the request that runs, if there is one that is not recorded yet.
+func (s *Stream) finish(o metrics.Outcome) *metrics.TTS {
+	s.mu.Lock()
+	a := s.acct
+	s.mu.Unlock()
+	if a == nil {
+		return nil
+	}
+	return a.finish(o)
+}
+
+// emit hands audio to Next; samples are copied. False means that the stream ended.
+func (s *Stream) emit(it item) bool {
+	if len(it.Frame.Data) > 0 {
+		var buf []int16
+		select {
+		case buf = <-s.free:
+		default:
+		}
+		it.Frame.Data = append(buf, it.Frame.Data...)
+	}
+	select {
+	case s.out <- it:
+		return true
+	case <-s.ctx.Done():
+		return false
+	}
+}
+
+// quiet reports whether err is the provider's way to say that the client closed the request.
+func quiet(err error) bool {
+	var e *model.Error
+	return errors.As(err, &e) && e.Kind == model.KindStatus && e.Status == 499
+}
+
+// speakable reports whether there is anything in text that makes a sound.
+func speakable(text string) bool {
+	for _, r := range text {
+		if unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsSymbol(r) {
+			return true
+		}
+	}
+	return false
+}
+
+func wrap(err error) error { return fmt.Errorf("tts: speak: %w", err) }
+
+// mono makes frames of one rate and one channel out of what a driver gives.
+type mono struct {
+	rate int // 0 keeps the rate
+	from int
+	mix  []int16
+	buf  []int16
+	r    *audio.Resampler
+}
+
+func (c *mono) convert(f audio.Frame) (audio.Frame, error) {
+	if err := f.Validate(); err != nil {
+		return f, err
+	}
+	data := f.Data
+	if f.Channels > 1 {
+		c.mix = c.mix[:0]
+		for i := 0; i < len(data); i += f.Channels {
+			sum := 0
+			for _, v := range data[i : i+f.Channels] {
+				sum += int(v)
+			}
+			c.mix = append(c.mix, int16(sum/f.Channels))
+		}
+		data = c.mix
+	}
+	out := audio.Frame{Data: data, Rate: f.Rate, Channels: 1}
+	if c.rate == 0 || c.rate == f.Rate {
+		return out, nil
+	}
+	if c.r == nil || c.from != f.Rate {
+		r, err := audio.NewResampler(f.Rate, c.rate, 1, audio.High)
+		if err != nil {
+			return f, err
+		}
+		c.r, c.from = r, f.Rate
+	}
+	c.buf = c.r.Process(c.buf[:0], data)
+	out.Data, out.Rate = c.buf, c.rate
+	return out, nil
+}
+
+// tail returns what the resampler still holds.
+func (c *mono) tail() audio.Frame {
+	if c.r == nil {
+		return audio.Frame{}
+	}
+	c.buf = c.r.Flush(c.buf[:0])
+	c.r = nil
+	return audio.Frame{Data: c.buf, Rate: c.rate, Channels: 1}
+}

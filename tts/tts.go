@@ -1,0 +1,146 @@
+// Package tts turns text into speech: the front that users hold, over a driver that speaks the
+// protocol of one provider. The front retries as long as nothing was heard, cuts text into pieces
+// for drivers that take whole texts, and reports usage, times and errors through the context.
+package tts
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/tts/driver"
+)
+
+// Names of the driver contract that users meet.
+type (
+	Word         = driver.Word
+	Capabilities = driver.Capabilities
+)
+
+var (
+	// ErrClosed is returned by a stream that was closed.
+	ErrClosed = errors.New("tts: stream is closed")
+	// ErrInputEnded is returned by Push after EndInput: a stream is exactly one segment.
+	ErrInputEnded = errors.New("tts: input has ended")
+	// ErrTooLong is returned by Push when a segment grows past 1 MiB of text.
+	ErrTooLong = errors.New("tts: text of the segment is too long")
+)
+
+// ModelOptions tune a model; nil means the defaults.
+type ModelOptions struct {
+	// Conn says how often and how long a call is tried.
+	Conn model.ConnOptions
+	// CountReplays counts the characters of a segment again for every attempt that sent them, for
+	// providers that bill failed attempts. By default a text counts once.
+	CountReplays bool
+}
+
+// Model is a speech synthesiser. It may be shared by all sessions of a process and is safe for
+// concurrent use.
+type Model struct {
+	d    driver.TTS
+	info model.Info
+	caps Capabilities
+	o    ModelOptions
+}
+
+// New returns the model over a driver; o may be nil.
+func New(d driver.TTS, o *ModelOptions) *Model {
+	m := &Model{d: d, info: d.Info(), caps: d.Capabilities()}
+	if o != nil {
+		m.o = *o
+	}
+	m.o.Conn = m.o.Conn.Defaults()
+	return m
+}
+
+// Info says who does the work.
+func (m *Model) Info() model.Info { return m.info }
+
+// Capabilities says what the model can do. The audio of streams is mono whatever Channels says.
+func (m *Model) Capabilities() Capabilities { return m.caps }
+
+// Streaming reports whether the provider takes text while it is written. Stream works for every
+// model; for one that is not streaming it asks piece by piece.
+func (m *Model) Streaming() bool {
+	_, ok := m.d.(driver.Streamer)
+	return ok
+}
+
+// Audio is a piece of speech.
+type Audio struct {
+	// Frame is mono at the SampleRate of the capabilities, borrowed until the next call of Next.
+	// It is empty on an Audio that only carries words or an end.
+	Frame audio.Frame
+	// Words start in this segment; times count from its start.
+	Words []Word
+	// RequestID is the provider's id of the request, if known.
+	RequestID string
+	// Text is the text that this audio begins. Only models that are not streaming know it: each
+	// piece of text is on the first Audio of its speech.
+	Text string
+	// PieceEnd is set on the last Audio of a piece whose Text was given; its Frame is empty.
+	PieceEnd bool
+}
+
+// Stream starts one segment of speech: text is pushed while audio comes out. Nothing is asked of
+// the provider before there is text to speak. ctx governs the whole life of the stream: when it
+// ends the speech is cancelled, and its recorder, tags and hooks get the metrics and errors. The
+// caller closes the stream.
+func (m *Model) Stream(ctx context.Context) *Stream {
+	switch d := m.d.(type) {
+	case driver.Streamer:
+		return m.newStream(ctx, newSegment(m, d))
+	case driver.Synthesizer:
+		return m.newStream(ctx, newPieces(m, d, false))
+	}
+	return m.newStream(ctx, mute{m})
+}
+
+// Synthesize speaks one whole text, with one request where the driver can do that. The stream
+// takes no more text.
+func (m *Model) Synthesize(ctx context.Context, text string) *Stream {
+	var s *Stream
+	if d, ok := m.d.(driver.Synthesizer); ok {
+		s = m.newStream(ctx, newPieces(m, d, true))
+	} else {
+		s = m.Stream(ctx)
+	}
+	if err := s.Push(text); err != nil {
+		s.fail(err)
+	}
+	_ = s.EndInput()
+	return s
+}
+
+// mute is the source of a stream whose driver can neither stream nor synthesize.
+type mute struct{ m *Model }
+
+func (mute) push(string) {}
+func (mute) end()        {}
+func (x mute) run(s *Stream) error {
+	err := x.m.newError(model.KindRequest, "speak", "driver implements neither Synthesizer nor Streamer")
+	x.m.report(s.ctx, err, false, 0)
+	return wrap(err)
+}
+
+func (m *Model) header(src metrics.Source) metrics.Header {
+	return metrics.Header{
+		Label:    m.info.Label,
+		Source:   src,
+		Metadata: metrics.Metadata{ModelName: m.info.Model, ModelProvider: m.info.Provider},
+	}
+}
+
+func (m *Model) report(ctx context.Context, err error, recoverable bool, n int) {
+	model.ReportError(ctx, model.ErrorEvent{
+		Kind: "tts", Info: m.info, Err: err, Recoverable: recoverable, Attempt: n, Time: time.Now(),
+	})
+}
+
+func (m *Model) newError(kind model.ErrorKind, op, what string) error {
+	return &model.Error{Kind: kind, Provider: m.info.Provider, Op: op, Err: errors.New(what)}
+}
