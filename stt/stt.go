@@ -67,6 +67,7 @@ type Model struct {
 	conn model.ConnOptions
 	// quiet models are adapters around a model that reports errors and usage itself.
 	quiet bool
+	inner *Model // of an adapter, else nil
 }
 
 // New returns the model over a driver; o may be nil.
@@ -96,6 +97,9 @@ func (m *Model) Streaming() bool {
 // the model's ConnOptions plus the length of the audio, and reported to the hooks of ctx. A
 // successful call records one metrics event.
 func (m *Model) Recognize(ctx context.Context, f audio.Frame, o *Options) (*Result, error) {
+	if m.inner != nil {
+		return m.inner.Recognize(ctx, f, o)
+	}
 	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("stt: recognize: %w", err)
 	}
