@@ -1,0 +1,15 @@
+module github.com/parley-go/parley/plugins/moonshine
+
+go 1.26.0
+
+require (
+	github.com/parley-go/parley v0.0.0-00010101000000-000000000000
+	github.com/parley-go/parley/models/moonshine v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
+	golang.org/x/sys v0.45.0
+)
+
+replace (
+	github.com/parley-go/parley => ../..
+	github.com/parley-go/parley/models/moonshine => ../../models/moonshine
+)

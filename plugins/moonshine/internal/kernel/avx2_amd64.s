@@ -1,0 +1,183 @@
+//go:build amd64 && !purego
+
+#include "textflag.h"
+
+// SUM adds the eight lanes of Y (low half X) into the low lane of X. XT is scratch.
+#define SUM(Y, X, XT) \
+	VEXTRACTF128 $1, Y, XT \
+	VADDPS XT, X, X        \
+	VHADDPS X, X, X        \
+	VHADDPS X, X, X
+
+// func dotAVX2(a, b *float32, n int) float32
+TEXT ·dotAVX2(SB), NOSPLIT, $0-28
+	MOVQ a+0(FP), SI
+	MOVQ b+8(FP), DI
+	MOVQ n+16(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ CX, DX
+	SHRQ $5, DX
+	JZ   eights
+
+thirtytwo:
+	VMOVUPS (SI), Y4
+	VMOVUPS 32(SI), Y5
+	VMOVUPS 64(SI), Y6
+	VMOVUPS 96(SI), Y7
+	VFMADD231PS (DI), Y4, Y0
+	VFMADD231PS 32(DI), Y5, Y1
+	VFMADD231PS 64(DI), Y6, Y2
+	VFMADD231PS 96(DI), Y7, Y3
+	ADDQ $128, SI
+	ADDQ $128, DI
+	DECQ DX
+	JNZ  thirtytwo
+
+eights:
+	ANDQ $31, CX
+	SHRQ $3, CX
+	JZ   sum
+
+eight:
+	VMOVUPS (SI), Y4
+	VFMADD231PS (DI), Y4, Y0
+	ADDQ $32, SI
+	ADDQ $32, DI
+	DECQ CX
+	JNZ  eight
+
+sum:
+	VADDPS Y1, Y0, Y0
+	VADDPS Y3, Y2, Y2
+	VADDPS Y2, Y0, Y0
+	SUM(Y0, X0, X1)
+	VMOVSS X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func blockAVX2(w, x *float32, wStride, xStride, n int, out *[8]float32)
+TEXT ·blockAVX2(SB), NOSPLIT, $0-48
+	MOVQ w+0(FP), AX
+	MOVQ x+8(FP), R8
+	MOVQ wStride+16(FP), BX
+	MOVQ xStride+24(FP), DX
+	MOVQ n+32(FP), CX
+	MOVQ out+40(FP), DI
+	LEAQ (AX)(BX*4), BX
+	LEAQ (R8)(DX*4), R9
+	LEAQ (R9)(DX*4), R10
+	LEAQ (R10)(DX*4), R11
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	SHLQ $2, CX
+	XORQ SI, SI
+
+loop:
+	VMOVUPS (AX)(SI*1), Y8
+	VMOVUPS (BX)(SI*1), Y9
+	VMOVUPS (R8)(SI*1), Y10
+	VMOVUPS (R9)(SI*1), Y11
+	VMOVUPS (R10)(SI*1), Y12
+	VMOVUPS (R11)(SI*1), Y13
+	VFMADD231PS Y10, Y8, Y0
+	VFMADD231PS Y11, Y8, Y1
+	VFMADD231PS Y12, Y8, Y2
+	VFMADD231PS Y13, Y8, Y3
+	VFMADD231PS Y10, Y9, Y4
+	VFMADD231PS Y11, Y9, Y5
+	VFMADD231PS Y12, Y9, Y6
+	VFMADD231PS Y13, Y9, Y7
+	ADDQ $32, SI
+	CMPQ SI, CX
+	JLT  loop
+
+	// Each group of four becomes one register of four sums.
+	VHADDPS Y1, Y0, Y0
+	VHADDPS Y3, Y2, Y2
+	VHADDPS Y2, Y0, Y0
+	VEXTRACTF128 $1, Y0, X1
+	VADDPS X1, X0, X0
+	VMOVUPS X0, (DI)
+	VHADDPS Y5, Y4, Y4
+	VHADDPS Y7, Y6, Y6
+	VHADDPS Y6, Y4, Y4
+	VEXTRACTF128 $1, Y4, X5
+	VADDPS X5, X4, X4
+	VMOVUPS X4, 16(DI)
+	VZEROUPPER
+	RET
+
+// func mulBytesAVX2(q *byte, x *float32, n int, out *float32, rows int)
+TEXT ·mulBytesAVX2(SB), NOSPLIT, $0-40
+	MOVQ q+0(FP), SI
+	MOVQ x+8(FP), R8
+	MOVQ n+16(FP), CX
+	MOVQ out+24(FP), DI
+	MOVQ rows+32(FP), DX
+	MOVQ CX, R9
+	SHRQ $5, R9  // rounds of 32
+	ANDQ $31, CX
+	SHRQ $3, CX  // rounds of 8
+
+row:
+	MOVQ R8, BX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ R9, R10
+	TESTQ R10, R10
+	JZ   eights
+
+thirtytwo:
+	VPMOVZXBD (SI), Y4
+	VPMOVZXBD 8(SI), Y5
+	VPMOVZXBD 16(SI), Y6
+	VPMOVZXBD 24(SI), Y7
+	VCVTDQ2PS Y4, Y4
+	VCVTDQ2PS Y5, Y5
+	VCVTDQ2PS Y6, Y6
+	VCVTDQ2PS Y7, Y7
+	VFMADD231PS (BX), Y4, Y0
+	VFMADD231PS 32(BX), Y5, Y1
+	VFMADD231PS 64(BX), Y6, Y2
+	VFMADD231PS 96(BX), Y7, Y3
+	ADDQ $32, SI
+	ADDQ $128, BX
+	DECQ R10
+	JNZ  thirtytwo
+
+eights:
+	MOVQ CX, R10
+	TESTQ R10, R10
+	JZ   sum
+
+eight:
+	VPMOVZXBD (SI), Y4
+	VCVTDQ2PS Y4, Y4
+	VFMADD231PS (BX), Y4, Y0
+	ADDQ $8, SI
+	ADDQ $32, BX
+	DECQ R10
+	JNZ  eight
+
+sum:
+	VADDPS Y1, Y0, Y0
+	VADDPS Y3, Y2, Y2
+	VADDPS Y2, Y0, Y0
+	SUM(Y0, X0, X1)
+	VMOVSS X0, (DI)
+	ADDQ $4, DI
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET
