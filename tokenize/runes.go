@@ -13,10 +13,10 @@ type runeFeed struct {
 
 // add appends the runes of text to buf.
 func (f *runeFeed) add(buf []rune, text string) []rune {
-	for len(f.rest) > 0 && len(text) > 0 && !utf8.FullRune(f.rest) {
+	for len(f.rest) > 0 && len(text) > 0 {
 		f.rest, text = append(f.rest, text[0]), text[1:]
+		buf = f.drain(buf, false)
 	}
-	buf = f.drain(buf, false)
 	for len(text) > 0 {
 		if !utf8.FullRuneInString(text) {
 			f.rest = append(f.rest, text...)
