@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/vad"
+)
+
+// Agent says who talks and what it may do. It is plain data: fill it in, hand it to a session, and
+// leave it alone while it runs. What it learns in a conversation (its chat context) belongs to
+// the session and is kept per agent value, so handing over to the same *Agent again continues its
+// conversation.
+//
+// Hooks are called on goroutines of their own and may call everything of RunContext.Session. A
+// panic in a hook ends the session with close reason "error".
+type Agent struct {
+	// ID names the agent in events, metrics and history; default "default_agent".
+	ID string
+	// Instructions is the system prompt.
+	Instructions string
+	// Tools the model may call, besides those of the session.
+	Tools []llm.Tool
+	// ChatContext is what the agent knows of the conversation when it first enters; copied.
+	ChatContext *chat.Context
+
+	// Models of this agent: unset inherits the session's, off goes without.
+	STT opt.Value[*stt.Model]
+	VAD opt.Value[*vad.Model]
+	LLM opt.Value[*llm.Model]
+	TTS opt.Value[*tts.Model]
+
+	// AllowInterruptions says whether the user may interrupt the agent; unset inherits.
+	AllowInterruptions opt.Value[bool]
+	// MinConsecutiveSpeechDelay is the least pause between two speeches; unset inherits.
+	MinConsecutiveSpeechDelay opt.Value[time.Duration]
+
+	// OnEnter runs when the agent takes over. It may speak.
+	OnEnter func(ctx context.Context, rc *RunContext) error
+	// OnExit runs before the agent is replaced or the session ends. It may speak.
+	OnExit func(ctx context.Context, rc *RunContext) error
+	// OnUserTurnCompleted runs when the user has finished a turn, before the reply. turn is a
+	// private copy of the context: changes to it affect this reply only; changes to msg are kept.
+	// llm.ErrStopResponse, like any other error, drops the turn; others are logged.
+	OnUserTurnCompleted func(ctx context.Context, rc *RunContext, turn *chat.Context, msg *chat.Message) error
+
+	// Nodes wrap the steps of the pipeline: each gets the default step as next and may change what
+	// goes in and what comes out. They compose like http.Handlers.
+	LLMNode        func(ctx context.Context, req *llm.Request, next LLMNode) iter.Seq2[*llm.Chunk, error]
+	TTSNode        func(ctx context.Context, text iter.Seq[string], next TTSNode) iter.Seq2[*tts.Audio, error]
+	TranscriptNode func(ctx context.Context, text iter.Seq[string]) iter.Seq[string]
+}
+
+// LLMNode is the step that asks the language model.
+type LLMNode func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error]
+
+// TTSNode is the step that turns text into speech.
+type TTSNode func(ctx context.Context, text iter.Seq[string]) iter.Seq2[*tts.Audio, error]
+
+// Name is the ID of the agent, or the default.
+func (a *Agent) Name() string {
+	if a.ID == "" {
+		return "default_agent"
+	}
+	return a.ID
+}
+
+// Handoff is returned by a tool that hands the conversation to another agent and has something
+// to tell the model as well. A tool may also return the *Agent alone.
+type Handoff struct {
+	Agent  *Agent
+	Output any // what the model is told; nil for nothing
+}

@@ -1,0 +1,141 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+)
+
+// Session is the running conversation as tools and hooks see it; *session.Session implements it.
+// All methods may be called from any goroutine.
+type Session interface {
+	// Say speaks a text. The speech is queued; a session that is not running returns a speech that
+	// is done and has an error.
+	Say(text string, o *SayOptions) *Speech
+	// GenerateReply lets the model answer. It is queued like Say.
+	GenerateReply(r Reply) *Speech
+	// Interrupt stops the current speech and the queued ones up to the first protected one. force
+	// stops protected ones too; without it a protected current speech is ErrProtected.
+	Interrupt(force bool) error
+	// UpdateAgent hands the conversation to another agent. It returns at once.
+	UpdateAgent(a *Agent) error
+	// Shutdown closes the session after what is queued was said. It returns at once.
+	Shutdown(o ShutdownOptions)
+	// Agent is the agent that is in charge, nil before the start.
+	Agent() *Agent
+	AgentState() State
+	UserState() UserState
+	// History is a copy of what was said so far, by all agents.
+	History() *chat.Context
+	// Usage is what the session has spent so far.
+	Usage() metrics.Usage
+	// Userdata is what the application attached to the session.
+	Userdata() any
+}
+
+// SayOptions are the options of Session.Say.
+type SayOptions struct {
+	// NoHistory keeps the text out of the chat context.
+	NoHistory bool
+	// Protected speech is not interrupted by the user.
+	Protected bool
+}
+
+// Reply says how the model is asked by Session.GenerateReply.
+type Reply struct {
+	// UserInput is what the user is taken to have said; "" for nothing.
+	UserInput string
+	// Instructions are for this reply only and never stored.
+	Instructions string
+	// ToolChoice of this reply. Inside a tool the default is none, else auto.
+	ToolChoice llm.ToolChoice
+	// ChatContext is used instead of the agent's own.
+	ChatContext *chat.Context
+	// Protected speech is not interrupted by the user.
+	Protected bool
+}
+
+// ShutdownOptions are the options of Session.Shutdown.
+type ShutdownOptions struct {
+	// Now closes without waiting for queued speech.
+	Now bool
+	// HangUp also ends the call for everybody: in a LiveKit room, the room is deleted.
+	HangUp bool
+}
+
+// Errors of sessions and speeches.
+var (
+	ErrNotRunning    = errors.New("session is not running")
+	ErrProtected     = errors.New("speech is protected from interruption")
+	ErrInterrupted   = errors.New("speech was interrupted")
+	ErrSelfWait      = errors.New("a tool cannot wait for the speech that called it; use RunContext.WaitForPlayout")
+	ErrNoLanguage    = errors.New("session has no language model")
+	ErrNoVoice       = errors.New("session has no speech synthesiser")
+	ErrAgentIsActive = errors.New("agent is already in charge")
+)
+
+// RunContext is what a tool or a hook knows of where it runs. It may be used from any goroutine and
+// stays valid after the tool returned.
+type RunContext struct {
+	session Session
+	speech  *Speech
+	call    *chat.FunctionCall
+	playout func(context.Context) error
+}
+
+// NewRunContext is for sessions, and for tests of tools. speech and call may be nil; playout waits
+// for the end of the step's audio and may be nil.
+func NewRunContext(s Session, speech *Speech, call *chat.FunctionCall, playout func(context.Context) error) *RunContext {
+	return &RunContext{session: s, speech: speech, call: call, playout: playout}
+}
+
+// Session is the conversation.
+func (rc *RunContext) Session() Session { return rc.session }
+
+// Speech is the speech that called the tool; nil in OnEnter and OnExit.
+func (rc *RunContext) Speech() *Speech { return rc.speech }
+
+// Call is the tool call; nil outside of tools.
+func (rc *RunContext) Call() *chat.FunctionCall { return rc.call }
+
+// DisallowInterruptions protects the speech from here on; ErrInterrupted if it is too late.
+func (rc *RunContext) DisallowInterruptions() error {
+	if rc.speech == nil {
+		return nil
+	}
+	return rc.speech.SetProtected(true)
+}
+
+// WaitForPlayout waits until what the agent said before this tool call has been heard.
+func (rc *RunContext) WaitForPlayout(ctx context.Context) error {
+	if rc.playout == nil {
+		return nil
+	}
+	return rc.playout(ctx)
+}
+
+// Userdata is what the application attached to the session, as a T.
+func Userdata[T any](rc *RunContext) (T, error) {
+	v, ok := rc.session.Userdata().(T)
+	if !ok {
+		return v, fmt.Errorf("userdata is a %T, not a %T", rc.session.Userdata(), v)
+	}
+	return v, nil
+}
+
+type runKey struct{}
+
+// ContextWithRun returns a context that carries rc; tools and hooks are called with such a one.
+func ContextWithRun(ctx context.Context, rc *RunContext) context.Context {
+	return context.WithValue(ctx, runKey{}, rc)
+}
+
+// RunContextFrom returns the RunContext that ctx carries, nil if none.
+func RunContextFrom(ctx context.Context) *RunContext {
+	rc, _ := ctx.Value(runKey{}).(*RunContext)
+	return rc
+}

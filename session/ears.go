@@ -1,0 +1,196 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/vad"
+)
+
+// ears carry the user's voice to the VAD and the STT, and what these find to the loop. They stay
+// when the agent changes but the models do not.
+type ears struct {
+	r   *run
+	gen int // ears that were replaced are not listened to any more
+	vad *vad.Model
+	stt *stt.Model
+
+	ctx    context.Context // of the streams
+	cancel context.CancelFunc
+	input  context.Context // of reading audio
+	mute   context.CancelFunc
+	wg     sync.WaitGroup
+	deaf   atomic.Bool // the STT hears silence: what arrives must not become words
+
+	mu     sync.Mutex // guards stream, which is replaced when it fails
+	stream *stt.Stream
+	ended  chan struct{} // closed when the STT has ended for good
+}
+
+// listenFor makes the ears that act needs. On the loop.
+func (r *run) listenFor(act *activity) error {
+	old := r.ears
+	if old != nil && old.vad == act.vad && old.stt == act.stt {
+		return nil
+	}
+	r.ears = nil
+	if old != nil {
+		// Closing waits for the streams; the loop does not.
+		r.goDo("closing ears", func() { old.stop(); old.close() })
+	}
+	if r.io.AudioIn == nil || act.vad == nil && act.stt == nil {
+		return nil
+	}
+	gen := 1
+	if old != nil {
+		gen = old.gen + 1
+	}
+	e := &ears{r: r, gen: gen, vad: act.vad, stt: act.stt, ended: make(chan struct{})}
+	e.ctx, e.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: act.agent.Name()}))
+	e.input, e.mute = context.WithCancel(e.ctx)
+	var vs *vad.Stream
+	if e.vad != nil {
+		var err error
+		if vs, err = e.vad.NewStream(e.ctx); err != nil {
+			e.cancel()
+			return err
+		}
+	}
+	if e.stt != nil {
+		e.goDo(func() { e.runSTT() })
+	} else {
+		close(e.ended)
+	}
+	after := old
+	e.goDo(func() {
+		if after != nil {
+			after.wg.Wait() // one reader at a time
+		}
+		e.hear(vs)
+	})
+	r.ears = e
+	return nil
+}
+
+func (e *ears) goDo(f func()) {
+	e.wg.Add(1)
+	e.r.goDo("ears", func() { defer e.wg.Done(); f() })
+}
+
+// hear reads the audio input until it ends.
+func (e *ears) hear(vs *vad.Stream) {
+	if vs != nil {
+		defer vs.Close()
+	}
+	var silence []int16
+	emit := func(ev *vad.Event) {
+		x := *ev
+		x.Audio = audio.Frame{} // borrowed, and the loop does not need it
+		e.r.mail.post(message{vad: x, gen: e.gen})
+	}
+	warned := false
+	for {
+		f, err := e.r.io.AudioIn.ReadFrame(e.input)
+		if err != nil {
+			if !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
+				e.r.log.Error("audio input failed", "err", err)
+			}
+			return
+		}
+		if vs != nil {
+			if err := vs.Process(f, emit); err != nil && !warned && e.input.Err() == nil {
+				warned = true
+				e.r.log.Error("voice activity detection failed", "err", err)
+			}
+		}
+		if s := e.current(); s != nil {
+			if e.deaf.Load() {
+				for len(silence) < len(f.Data) {
+					silence = append(silence, 0)
+				}
+				f.Data = silence[:len(f.Data)]
+			}
+			_ = s.Push(f) // a stream that failed says so to its reader
+		}
+	}
+}
+
+func (e *ears) current() *stt.Stream {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stream
+}
+
+func (e *ears) setCurrent(s *stt.Stream) {
+	e.mu.Lock()
+	e.stream = s
+	e.mu.Unlock()
+}
+
+// runSTT reads the recogniser's events. A stream that fails is replaced after a moment: the user is
+// never left unheard without an error event, and not for long.
+func (e *ears) runSTT() {
+	defer close(e.ended)
+	for e.ctx.Err() == nil {
+		s, err := e.stt.Stream(e.ctx, nil)
+		if err == nil {
+			e.setCurrent(s)
+			err = e.readSTT(s)
+			e.setCurrent(nil)
+			s.Close()
+		}
+		if err == nil || e.ctx.Err() != nil || e.input.Err() != nil {
+			return
+		}
+		e.r.log.Warn("speech recognition stopped, starting it again", "err", err)
+		select {
+		case <-time.After(sttRestartWait):
+		case <-e.ctx.Done():
+		}
+	}
+}
+
+func (e *ears) readSTT(s *stt.Stream) error {
+	for {
+		ev, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		e.r.post(func() { e.r.onSTT(e.gen, ev) })
+	}
+}
+
+// stop ends the reading of audio.
+func (e *ears) stop() { e.mute() }
+
+// endSTT tells the recogniser that the user has finished, and waits for its last words.
+func (e *ears) endSTT(limit time.Duration) {
+	if s := e.current(); s != nil {
+		_ = s.EndInput()
+	}
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-e.ended:
+	case <-t.C:
+	}
+}
+
+// close ends the streams and waits until what they used is booked.
+func (e *ears) close() {
+	if s := e.current(); s != nil {
+		s.Close()
+	}
+	e.cancel()
+	waitFor(&e.wg, interruptionWatchdog, func() { e.r.log.Error("the ears do not close") })
+}

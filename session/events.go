@@ -1,0 +1,183 @@
+package session
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+)
+
+// Event is something that happened in a session: one of the event types of this package.
+type Event interface {
+	// EventType is the constant name of the event, e.g. "user_state_changed".
+	EventType() string
+	// When is when it happened.
+	When() time.Time
+}
+
+// At is the time of an event.
+type At struct{ CreatedAt time.Time }
+
+// When returns the time of the event.
+func (a At) When() time.Time { return a.CreatedAt }
+
+// UserStateChanged tells what the user does now. Its time is the acoustic moment, which is earlier
+// than the moment it was noticed.
+type UserStateChanged struct {
+	At
+	Old, New agent.UserState
+}
+
+// AgentStateChanged tells what the agent does now.
+type AgentStateChanged struct {
+	At
+	Old, New agent.State
+}
+
+// UserInputTranscribed tells what the user said so far in an utterance.
+type UserInputTranscribed struct {
+	At
+	Transcript string
+	Final      bool
+	Language   string
+	SpeakerID  string
+}
+
+// ConversationItemAdded tells that a message or a handoff was added to the history. What the agent
+// says is added after it was heard, with what was heard.
+type ConversationItemAdded struct {
+	At
+	Item chat.Item
+}
+
+// SpeechCreated tells that the agent is going to say something.
+type SpeechCreated struct {
+	At
+	Speech        *agent.Speech
+	UserInitiated bool   // asked for through the API, not in answer to a user turn
+	Source        string // "say" or "generate_reply"
+}
+
+// FunctionToolsExecuted tells that the tools of one round have ended. Listeners run before the
+// results are acted upon, so they may still cancel what follows.
+type FunctionToolsExecuted struct {
+	At
+	Calls   []*chat.FunctionCall
+	Outputs []*chat.FunctionCallOutput // Outputs[i] answers Calls[i]
+	round   *toolRound
+}
+
+// HasReply reports whether the model will be asked to react to the outputs.
+func (e FunctionToolsExecuted) HasReply() bool { return e.round != nil && e.round.wantsReply() }
+
+// HasHandoff reports whether another agent will take over.
+func (e FunctionToolsExecuted) HasHandoff() bool { return e.round != nil && e.round.handoff() != nil }
+
+// CancelReply keeps the model from reacting to the outputs.
+func (e FunctionToolsExecuted) CancelReply() {
+	if e.round != nil {
+		e.round.noReply.Store(true)
+	}
+}
+
+// CancelHandoff keeps the agent that is in charge.
+func (e FunctionToolsExecuted) CancelHandoff() {
+	if e.round != nil {
+		e.round.noHandoff.Store(true)
+	}
+}
+
+// ToolCallStatus is how far a tool call is.
+type ToolCallStatus string
+
+// The states of a tool call.
+const (
+	ToolStarted   ToolCallStatus = "started"
+	ToolDone      ToolCallStatus = "done"
+	ToolFailed    ToolCallStatus = "error"
+	ToolCancelled ToolCallStatus = "cancelled"
+)
+
+// ToolExecutionUpdated tells about one tool call: once that it started, exactly once how it ended.
+type ToolExecutionUpdated struct {
+	At
+	Call    *chat.FunctionCall
+	Status  ToolCallStatus
+	Message string // the output, once it ended
+}
+
+// MetricsCollected hands over a metrics event of the session.
+type MetricsCollected struct {
+	At
+	Metrics metrics.Event
+}
+
+// UsageUpdated tells what the session has spent so far, whenever that grew.
+type UsageUpdated struct {
+	At
+	Usage metrics.Usage
+}
+
+// TurnCompleted tells where the time of an answered user turn went.
+type TurnCompleted struct {
+	At
+	TurnLatency
+}
+
+// ErrorOccurred tells that a model call failed. Recoverable errors are being retried.
+type ErrorOccurred struct {
+	At
+	model.ErrorEvent
+}
+
+// Closed is the last event of a session.
+type Closed struct {
+	At
+	Reason CloseReason
+	Err    error // for ReasonError
+}
+
+// CloseReason says why a session closed.
+type CloseReason string
+
+// The close reasons.
+const (
+	ReasonError                   CloseReason = "error"
+	ReasonJobShutdown             CloseReason = "job_shutdown"
+	ReasonParticipantDisconnected CloseReason = "participant_disconnected"
+	ReasonUserInitiated           CloseReason = "user_initiated"
+	ReasonTaskCompleted           CloseReason = "task_completed"
+)
+
+// EventType implements Event.
+func (UserStateChanged) EventType() string      { return "user_state_changed" }
+func (AgentStateChanged) EventType() string     { return "agent_state_changed" }
+func (UserInputTranscribed) EventType() string  { return "user_input_transcribed" }
+func (ConversationItemAdded) EventType() string { return "conversation_item_added" }
+func (SpeechCreated) EventType() string         { return "speech_created" }
+func (FunctionToolsExecuted) EventType() string { return "function_tools_executed" }
+func (ToolExecutionUpdated) EventType() string  { return "tool_execution_updated" }
+func (MetricsCollected) EventType() string      { return "metrics_collected" }
+func (UsageUpdated) EventType() string          { return "session_usage_updated" }
+func (TurnCompleted) EventType() string         { return "turn_completed" }
+func (ErrorOccurred) EventType() string         { return "error" }
+func (Closed) EventType() string                { return "close" }
+
+// On calls f for every event of type E, e.g.
+//
+//	session.On(s, func(e session.Closed) { ... })
+//
+// and returns a function that stops it. Listeners run one after another, in order of registration,
+// on a goroutine of the session that is not its loop: they may call every method of the session,
+// but a listener that blocks holds up the ones after it. A panic in a listener is logged. Use
+// On[session.Event] for all events.
+func On[E Event](s *Session, f func(E)) (cancel func()) {
+	return s.events.add(reflect.TypeFor[E](), func(e Event) {
+		if v, ok := e.(E); ok {
+			f(v)
+		}
+	})
+}

@@ -1,0 +1,85 @@
+package session
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/vad"
+)
+
+// Options say what a session is made of. The zero value of every field is usable; models may be
+// shared by any number of sessions.
+type Options struct {
+	VAD *vad.Model // nil: turns end by the STT's final transcripts
+	STT *stt.Model // nil: the session does not hear; a batch model is made streaming with VAD
+	LLM *llm.Model // nil: the agent only says what it is told to
+	TTS *tts.Model // nil: the agent only writes
+
+	// Tools are shared by all agents of the session.
+	Tools []llm.Tool
+	// MaxToolSteps limits the tool rounds of one reply: default 3, then the model must answer in
+	// words. Off: no limit.
+	MaxToolSteps opt.Value[int]
+
+	Endpointing  Endpointing
+	Interruption Interruption
+
+	// MinConsecutiveSpeechDelay is the least pause between two speeches: default 0.
+	MinConsecutiveSpeechDelay time.Duration
+	// UserAwayTimeout is the silence on both sides after which the user counts as away: default
+	// 15 s. Off: never.
+	UserAwayTimeout opt.Value[time.Duration]
+	// CloseTranscriptTimeout is how long a closing session waits for the user's last words: default 2 s.
+	CloseTranscriptTimeout time.Duration
+	// MaxUnrecoverableErrors is how many final errors in a row each kind of model may have before
+	// the session closes: default 3.
+	MaxUnrecoverableErrors opt.Value[int]
+	// RawText hands the model's text to the TTS as it is. Otherwise markdown and emoji are left out
+	// of what is spoken; transcripts and history always keep them.
+	RawText bool
+
+	// Userdata is anything the application wants at hand in tools and hooks.
+	Userdata any
+	// Logger is where the session logs; default slog.Default().
+	Logger *slog.Logger
+}
+
+// Endpointing says when a user's turn is over.
+type Endpointing struct {
+	// MinDelay is the silence after the user's last speech before the turn ends: default 0.5 s.
+	MinDelay opt.Value[time.Duration]
+	// MaxDelay is the same for a turn that does not look finished: default 3 s.
+	MaxDelay opt.Value[time.Duration]
+}
+
+// Interruption says how the user may cut the agent short.
+type Interruption struct {
+	// Enabled: default true. Off, or Some(false): every speech is protected unless it says otherwise.
+	Enabled opt.Value[bool]
+	// MinDuration is the unbroken speech needed to interrupt: default 0.5 s.
+	MinDuration opt.Value[time.Duration]
+	// MinWords is the number of words needed to interrupt; default 0. Needs an STT.
+	MinWords int
+}
+
+const (
+	defaultMinDelay       = 500 * time.Millisecond
+	defaultMaxDelay       = 3 * time.Second
+	defaultMinDuration    = 500 * time.Millisecond
+	defaultAwayTimeout    = 15 * time.Second
+	defaultCloseWait      = 2 * time.Second
+	interruptionWatchdog  = 5 * time.Second  // an interrupted speech that is not over by then is given up
+	drainLimit            = 60 * time.Second // a draining session does not wait longer for its speeches
+	sttRestartWait        = 500 * time.Millisecond
+	transcriptTick        = 50 * time.Millisecond
+	defaultToolSteps      = 3
+	defaultMaxModelErrors = 3
+)
+
+func (o Options) interruptible() bool {
+	return !o.Interruption.Enabled.IsOff() && o.Interruption.Enabled.Default(true)
+}

@@ -1,0 +1,226 @@
+package session
+
+import (
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/tokenize"
+	"github.com/parley-go/parley/vad"
+)
+
+// recognition is what is known of the user's present turn. It is used on the loop only.
+type recognition struct {
+	transcript   string // final texts of this turn, joined by a space
+	interim      string
+	confidences  []float64
+	language     string
+	lastFinal    time.Time
+	turnStart    time.Time // first speech of the turn
+	lastSpeaking time.Time // last evidence of the user's voice
+	speaking     bool      // as the VAD sees it
+	silent       bool      // replies may start
+	segment      string    // id of the transcript segment that is being published
+	decision     timer     // the end of the turn, when nothing happens before it fires
+}
+
+func (h *recognition) init(r *run) {
+	h.decision.s = r
+	h.silent = true
+}
+
+func (h *recognition) stop() { h.decision.stop() }
+
+// unfinished reports whether the user may have said something that is not in the history yet.
+func (h *recognition) unfinished() bool {
+	return h.speaking || h.transcript != "" || h.interim != "" || h.lastSpeaking.After(h.lastFinal) && !h.turnStart.IsZero()
+}
+
+// takeAll empties the turn and returns all its text, interim included.
+func (h *recognition) takeAll() string {
+	text := join(h.transcript, h.interim)
+	h.reset()
+	return text
+}
+
+// reset begins a new turn. What is known of speech that goes on is kept.
+func (h *recognition) reset() {
+	h.transcript, h.interim, h.confidences = "", "", nil
+	h.lastFinal = time.Time{}
+	if !h.speaking {
+		h.turnStart, h.lastSpeaking = time.Time{}, time.Time{}
+	}
+}
+
+func (h *recognition) confidence() float64 {
+	var sum float64
+	for _, c := range h.confidences {
+		sum += c
+	}
+	if len(h.confidences) == 0 {
+		return 0
+	}
+	return sum / float64(len(h.confidences))
+}
+
+func join(a, b string) string {
+	return strings.TrimSpace(strings.TrimSpace(a) + " " + strings.TrimSpace(b))
+}
+
+// onVAD handles an event of the ears' VAD.
+func (r *run) onVAD(gen int, ev *vad.Event) {
+	if r.ears == nil || r.ears.gen != gen || r.closing != nil {
+		return
+	}
+	h, t := &r.heard, now()
+	switch ev.Kind {
+	case vad.StartOfSpeech:
+		onset := t.Add(-ev.SpeechDuration - ev.InferenceDuration)
+		h.speaking, h.silent = true, false
+		h.lastSpeaking = t
+		if h.turnStart.IsZero() {
+			h.turnStart = onset
+		}
+		h.decision.stop()
+		r.setUserState(agent.UserSpeaking, onset)
+	case vad.InferenceDone:
+		r.onVADTick(ev, t)
+	case vad.EndOfSpeech:
+		h.speaking, h.silent = false, true
+		h.lastSpeaking = t.Add(-ev.SilenceDuration - ev.InferenceDuration)
+		r.setUserState(agent.UserListening, h.lastSpeaking)
+		r.endTurnSoon()
+		r.schedule()
+	}
+}
+
+func (r *run) onVADTick(ev *vad.Event, t time.Time) {
+	h := &r.heard
+	if !ev.Speaking {
+		return
+	}
+	if ev.RawSpeech > 0 {
+		h.lastSpeaking = t
+	}
+	// A short pause inside of speech does not let the agent in.
+	silent := ev.RawSilence > r.minDelay()/2
+	// While the VAD waits for the end of speech, the user says nothing to be interrupted for.
+	if !silent && ev.SpeechDuration >= r.opt.Interruption.MinDuration.Default(defaultMinDuration) {
+		r.interruptByVoice()
+	}
+	if silent != h.silent {
+		h.silent = silent
+		r.schedule()
+	}
+}
+
+// onSTT handles an event of the ears' STT.
+func (r *run) onSTT(gen int, ev *stt.Event) {
+	if r.ears == nil || r.ears.gen != gen {
+		return
+	}
+	h, text := &r.heard, strings.TrimSpace(ev.Text())
+	switch ev.Kind {
+	case stt.Interim, stt.Preflight:
+		if text == "" {
+			return
+		}
+		delete(r.errors, "stt")
+		h.interim = text
+		r.publishUser(text, false, ev)
+		if r.ears.vad == nil {
+			h.lastSpeaking = now()
+			r.interruptByVoice()
+		}
+	case stt.Final:
+		if text == "" {
+			return
+		}
+		delete(r.errors, "stt")
+		r.onFinal(text, ev)
+	}
+}
+
+func (r *run) onFinal(text string, ev *stt.Event) {
+	h, t := &r.heard, now()
+	h.interim = ""
+	h.transcript = join(h.transcript, text)
+	if c := ev.Alternatives[0].Confidence; c > 0 {
+		h.confidences = append(h.confidences, c)
+	}
+	h.setLanguage(ev.Alternatives[0].Language, text)
+	h.lastFinal = t
+	if h.turnStart.IsZero() {
+		h.turnStart = t
+	}
+	if r.ears.vad == nil || h.lastSpeaking.IsZero() {
+		h.lastSpeaking = t
+	}
+	r.publishUser(text, true, ev)
+	if r.userState == agent.UserAway {
+		r.setUserState(agent.UserListening, t)
+	} else {
+		r.watchAway()
+	}
+	if r.closing != nil {
+		return
+	}
+	r.interruptByVoice()
+	if !h.speaking {
+		r.endTurnSoon()
+	}
+}
+
+// setLanguage takes the first concrete language; a later one only for more than a few letters.
+func (h *recognition) setLanguage(lang, text string) {
+	if lang == "" || lang == "auto" || lang == "multi" {
+		return
+	}
+	if h.language == "" || len([]rune(text)) > 5 {
+		h.language = lang
+	}
+}
+
+// publishUser tells what the user said: to the listeners and to the transcript.
+func (r *run) publishUser(text string, final bool, ev *stt.Event) {
+	h := &r.heard
+	r.emit(UserInputTranscribed{At: at(now()), Transcript: text, Final: final,
+		Language: ev.Alternatives[0].Language, SpeakerID: ev.Alternatives[0].SpeakerID})
+	if r.io.Transcripts == nil {
+		return
+	}
+	if h.segment == "" {
+		h.segment = newSegmentID()
+	}
+	r.io.Transcripts.WriteTranscript(Transcript{SegmentID: h.segment, User: true, Text: text, Final: final})
+	if final {
+		h.segment = ""
+	}
+}
+
+func (r *run) minDelay() time.Duration { return r.opt.Endpointing.MinDelay.Default(defaultMinDelay) }
+
+// endTurnSoon ends the turn when the user stays silent for the endpointing delay.
+func (r *run) endTurnSoon() {
+	h := &r.heard
+	if r.ears.stt != nil && h.transcript == "" {
+		return // wait for the text
+	}
+	h.decision.start(r.minDelay()-now().Sub(h.lastSpeaking), r.endTurn)
+}
+
+// endTurn takes the user's words as a turn and has it answered.
+func (r *run) endTurn() {
+	h := &r.heard
+	if h.transcript == "" || r.closing != nil {
+		return
+	}
+	if w := r.opt.Interruption.MinWords; w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
+		return // too little to interrupt the agent; it stays for the next decision
+	}
+	t := newTurn(h)
+	h.reset()
+	r.pendingTurns++
+	r.turns.post(message{do: func() { r.answer(t) }})
+}

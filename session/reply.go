@@ -1,0 +1,302 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+)
+
+const (
+	sourceSay   = "say"
+	sourceReply = "generate_reply"
+)
+
+// replyRequest says what the model is asked.
+type replyRequest struct {
+	turn         *turn
+	user         *chat.Message // what the user said; remembered when the reply gets its turn
+	base         *chat.Context // nil: what the agent knows
+	messages     *chat.Context // all that the model sees; made of the above
+	instructions string        // for this reply only
+	choice       llm.ToolChoice
+}
+
+// generateReply is Session.GenerateReply, on the loop.
+func (r *run) generateReply(q agent.Reply) (*speech, error) {
+	act := r.act
+	switch {
+	case act == nil || act.paused:
+		return nil, agent.ErrNotRunning
+	case act.llm == nil:
+		return nil, agent.ErrNoLanguage
+	}
+	rq := replyRequest{base: q.ChatContext, instructions: q.Instructions, choice: q.ToolChoice}
+	if q.UserInput != "" {
+		rq.user = chat.NewMessage(chat.User, q.UserInput)
+	}
+	return r.newReplyProtected(act, rq, q.Protected || act.protectedByDefault(), true), nil
+}
+
+func (r *run) newReply(act *activity, q replyRequest, byUser bool) *speech {
+	return r.newReplyProtected(act, q, act.protectedByDefault(), byUser)
+}
+
+func (r *run) newReplyProtected(act *activity, q replyRequest, protected, byUser bool) *speech {
+	if q.base == nil {
+		q.base = act.mind.Copy(nil)
+	}
+	q.messages = compose(act, q)
+	sp := r.newSpeech(act, sourceReply, protected, byUser, q.turn, func(sp *speech) error { return r.runReply(sp, q) })
+	sp.user = q.user
+	r.schedule()
+	return sp
+}
+
+// say is Session.Say, on the loop.
+func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
+	act := r.act
+	switch {
+	case act == nil || act.paused:
+		return nil, agent.ErrNotRunning
+	case act.tts == nil && r.io.AudioOut != nil:
+		return nil, agent.ErrNoVoice
+	}
+	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), true, nil, func(sp *speech) error {
+		st := sp.step
+		if !sp.waitGo(st) {
+			return nil
+		}
+		p := newPipe[string]()
+		p.put(text)
+		p.close()
+		began := r.stamp()
+		said := r.speak(sp, p, nil)
+		r.ask(func() {
+			if !o.NoHistory {
+				r.keepSaid(sp, said, began, nil)
+			}
+			r.endStep(sp, st)
+		})
+		return said.err
+	})
+	r.schedule()
+	return sp, nil
+}
+
+// waitGo waits until st may be heard; false when that will not happen.
+func (sp *speech) waitGo(st *step) bool {
+	select {
+	case <-st.go_:
+	case <-sp.stopped:
+	case <-sp.ctx.Done():
+	}
+	return isClosed(st.go_) && !isClosed(sp.stopped) && sp.ctx.Err() == nil
+}
+
+// runReply asks the model and speaks its answer, again after every round of tools.
+func (r *run) runReply(sp *speech, q replyRequest) error {
+	st := sp.step
+	for {
+		round, err := r.runStep(sp, st, q)
+		if err != nil || round == nil {
+			return err
+		}
+		again := false
+		if q, again = r.afterTools(sp, round, q); !again {
+			return nil
+		}
+		r.ask(func() {
+			st = r.again(sp)
+			r.schedule()
+		})
+	}
+}
+
+// runStep is one generation. It returns the round of tools that the model asked for, nil for none.
+func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) {
+	gen := r.generate(sp, q)
+	defer gen.stop()
+	if !sp.waitGo(st) {
+		return nil, nil
+	}
+	began := r.stamp()
+	round := r.newToolRound(sp, st)
+	if q.choice.Mode != llm.ToolNone {
+		r.goDo("tools", func() { round.run(gen.calls) })
+	} else {
+		round.refuse(gen.calls)
+	}
+	said := r.speak(sp, gen.text, gen)
+	gen.wait()
+	r.ask(func() {
+		r.keepSaid(sp, said, began, gen)
+		sp.background = true
+		r.endStep(sp, st)
+		r.schedule()
+		if !sp.Interrupted() && !round.empty() {
+			r.settle()
+		}
+	})
+	if gen.err != nil && !sp.Interrupted() {
+		round.wait()
+		return nil, gen.err
+	}
+	if said.err != nil && !sp.Interrupted() {
+		round.wait()
+		return nil, said.err
+	}
+	if round.empty() {
+		return nil, nil
+	}
+	return round, nil
+}
+
+// keepSaid remembers what was heard of a step. On the loop.
+func (r *run) keepSaid(sp *speech, said spoken, began time.Time, gen *generation) {
+	if said.text == "" {
+		return
+	}
+	m := chat.NewMessage(chat.Assistant, said.text)
+	m.CreatedAt = began
+	m.Interrupted = said.interrupted
+	said.fill(&m.Metrics, sp.turn)
+	m.Metrics.TTS = metadata(sp.act.tts)
+	if gen != nil {
+		gen.fill(&m.Metrics)
+		m.Metrics.LLM = metadata(sp.act.llm)
+	}
+	sp.own.Add(m)
+	r.commit(sp.act, m)
+}
+
+func metadata[M interface{ Info() model.Info }](m M) metrics.Metadata {
+	if any(m) == nil || isNil(m) {
+		return metrics.Metadata{}
+	}
+	i := m.Info()
+	return metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}
+}
+
+// generation is one answer of the model while it is being written.
+type generation struct {
+	text   *pipe[string]
+	calls  *pipe[llm.ToolCall]
+	stop   context.CancelFunc
+	done   chan struct{}
+	begun  time.Time
+	first  time.Time // first text or tool call
+	ids    []string
+	chunks int // with text
+	textAt [2]time.Time
+	tokens int64
+	err    error
+}
+
+// generate sends the request of q. It does not wait for the speech to get its turn: the answer is
+// ready the earlier.
+func (r *run) generate(sp *speech, q replyRequest) *generation {
+	g := &generation{text: newPipe[string](), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
+	ctx, cancel := context.WithCancel(sp.ctx)
+	g.stop = cancel
+	req := &llm.Request{Messages: q.messages, Tools: sp.act.toolList, ToolChoice: q.choice}
+	if q.choice.Mode == llm.ToolNone {
+		req.Tools = nil
+	}
+	r.goDo("language model", func() {
+		defer close(g.done)
+		defer g.text.close()
+		defer g.calls.close()
+		g.read(sp.act.askModel(ctx, req))
+		if errors.Is(g.err, context.Canceled) {
+			g.err = nil
+		}
+	})
+	return g
+}
+
+// askModel is the LLM node of the agent, or the model itself.
+func (act *activity) askModel(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+	node := func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+		return func(yield func(*llm.Chunk, error) bool) {
+			s := act.llm.Chat(ctx, req)
+			defer s.Close()
+			s.All()(yield)
+		}
+	}
+	if act.agent.LLMNode != nil {
+		return act.agent.LLMNode(ctx, req, node)
+	}
+	return node(ctx, req)
+}
+
+func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
+	for c, err := range chunks {
+		if err != nil {
+			g.err = err
+			return
+		}
+		if g.first.IsZero() && (c.Text != "" || len(c.ToolCalls) > 0) {
+			g.first = now()
+		}
+		if c.ID != "" && !slices.Contains(g.ids, c.ID) {
+			g.ids = append(g.ids, c.ID)
+		}
+		if c.Usage != nil {
+			g.tokens = c.Usage.CompletionTokens
+		}
+		if c.Text != "" {
+			if g.chunks++; g.chunks == 1 {
+				g.textAt[0] = now()
+			}
+			g.textAt[1] = now()
+			g.text.put(c.Text)
+		}
+		for _, call := range c.ToolCalls {
+			g.calls.put(call)
+		}
+	}
+}
+
+// wait waits for the end of the answer.
+func (g *generation) wait() { <-g.done }
+
+// fill writes the account of the answer into m. It is called after wait.
+func (g *generation) fill(m *chat.TurnMetrics) {
+	if !g.first.IsZero() {
+		ttft := g.first.Sub(g.begun)
+		m.LLMNodeTTFT = &ttft
+	}
+	if d := g.textAt[1].Sub(g.textAt[0]); g.chunks > 1 && d > 0 && g.tokens > 0 {
+		m.LLMNodeTPS = float64(g.tokens) / d.Seconds()
+	}
+	m.ProviderRequestIDs = append(m.ProviderRequestIDs, g.ids...)
+}
+
+// compose makes the messages of a request: the agent's instructions, what it knows, what the user
+// said, and the instructions for this reply. On the loop.
+func compose(act *activity, q replyRequest) *chat.Context {
+	c := q.base.Copy(&chat.CopyOptions{ExcludeHandoffs: true, ExcludeConfigUpdates: true})
+	if act.agent.Instructions != "" {
+		_ = c.Remove(instructionsID) // an agent's context may hold older ones
+		m := chat.NewMessage(chat.System, act.agent.Instructions)
+		m.ID, m.CreatedAt = instructionsID, time.Unix(1, 0)
+		c.Insert(m)
+	}
+	if q.user != nil {
+		u := *q.user
+		u.CreatedAt = now()
+		c.Add(&u)
+	}
+	if q.instructions != "" {
+		c.Add(chat.NewMessage(chat.System, q.instructions))
+	}
+	return c
+}

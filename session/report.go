@@ -1,0 +1,202 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+)
+
+// ReportVersion is the version of the JSON form of a Report. It grows with every change that a
+// reader could notice.
+const ReportVersion = 1
+
+// Report is the account of a session from its start to its close, or to the moment of the report.
+type Report struct {
+	JobID, RoomID, Room string // filled by the worker; empty without one
+	SessionID           string
+	StartedAt           time.Time
+	EndedAt             time.Time // zero while the session runs
+	Timestamp           time.Time // when the report was made
+	CloseReason         CloseReason
+	CloseError          error
+	Options             Options
+	Events              []Event // in order; metrics and usage updates are left out
+	History             *chat.Context
+	Turns               []TurnLatency
+	Usage               metrics.Usage
+}
+
+// ErrNeverStarted is returned by Report for a session that was not started.
+var ErrNeverStarted = errors.New("session was never started")
+
+// Report makes the account of the current run, or of the last one. After the close it is final.
+func (s *Session) Report() (*Report, error) {
+	r := s.current()
+	if r == nil {
+		return nil, ErrNeverStarted
+	}
+	rep := &Report{SessionID: s.id, Options: s.opt, Timestamp: now(), History: s.History(), Usage: s.Usage()}
+	fill := func() {
+		rep.StartedAt, rep.EndedAt = r.startedAt, r.endedAt
+		rep.CloseReason, rep.CloseError = r.closeReason, r.closeErr
+		rep.Events = append(rep.Events, r.record...)
+		rep.Turns = append(rep.Turns, r.latencies...)
+	}
+	if !r.ask(fill) {
+		<-r.done // the loop has ended or is about to: its state changes no more
+		fill()
+	}
+	return rep, nil
+}
+
+// Duration is how long the session ran.
+func (r *Report) Duration() time.Duration {
+	end := r.EndedAt
+	if end.IsZero() {
+		end = r.Timestamp
+	}
+	return end.Sub(r.StartedAt)
+}
+
+// MarshalJSON writes the report: snake_case names, seconds as floats, Unix seconds for times.
+func (r *Report) MarshalJSON() ([]byte, error) {
+	doc := reportJSON{
+		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID,
+		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
+		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
+		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models,
+		Events: []map[string]any{}, Turns: []turnJSON{},
+	}
+	if r.CloseError != nil {
+		doc.CloseError = r.CloseError.Error()
+	}
+	for _, e := range r.Events {
+		doc.Events = append(doc.Events, eventJSON(e))
+	}
+	for _, t := range r.Turns {
+		doc.Turns = append(doc.Turns, latencyJSON(t))
+	}
+	return json.Marshal(doc)
+}
+
+type reportJSON struct {
+	Version     int                  `json:"version"`
+	JobID       string               `json:"job_id"`
+	RoomID      string               `json:"room_id"`
+	Room        string               `json:"room"`
+	SessionID   string               `json:"session_id"`
+	StartedAt   *float64             `json:"started_at"`
+	EndedAt     *float64             `json:"ended_at"`
+	Timestamp   *float64             `json:"timestamp"`
+	Duration    float64              `json:"duration"`
+	CloseReason CloseReason          `json:"close_reason,omitempty"`
+	CloseError  string               `json:"close_error,omitempty"`
+	Options     map[string]any       `json:"options"`
+	Events      []map[string]any     `json:"events"`
+	History     *chat.Context        `json:"chat_history"`
+	Turns       []turnJSON           `json:"turns"`
+	Usage       []metrics.ModelUsage `json:"usage"`
+}
+
+type turnJSON struct {
+	TurnID  string      `json:"turn_id"`
+	Total   float64     `json:"total"`
+	Slowest string      `json:"slowest"`
+	Stages  []stageJSON `json:"stages"`
+}
+
+type stageJSON struct {
+	Name     string  `json:"name"`
+	Duration float64 `json:"duration"`
+}
+
+func latencyJSON(t TurnLatency) turnJSON {
+	out := turnJSON{TurnID: t.TurnID, Total: t.Total.Seconds(), Slowest: t.Slowest().Name}
+	for _, s := range t.Stages {
+		out.Stages = append(out.Stages, stageJSON{s.Name, s.Duration.Seconds()})
+	}
+	return out
+}
+
+func unix(t time.Time) *float64 {
+	if t.IsZero() {
+		return nil
+	}
+	f := float64(t.UnixMicro()) / 1e6
+	return &f
+}
+
+func (o Options) report() map[string]any {
+	limit, limited := any(o.MaxToolSteps.Default(defaultToolSteps)), !o.MaxToolSteps.IsOff()
+	if !limited {
+		limit = nil
+	}
+	away := any(o.UserAwayTimeout.Default(defaultAwayTimeout).Seconds())
+	if o.UserAwayTimeout.IsOff() {
+		away = nil
+	}
+	return map[string]any{
+		"allow_interruptions":          o.interruptible(),
+		"min_interruption_duration":    o.Interruption.MinDuration.Default(defaultMinDuration).Seconds(),
+		"min_interruption_words":       o.Interruption.MinWords,
+		"min_endpointing_delay":        o.Endpointing.MinDelay.Default(defaultMinDelay).Seconds(),
+		"max_endpointing_delay":        o.Endpointing.MaxDelay.Default(defaultMaxDelay).Seconds(),
+		"max_tool_steps":               limit,
+		"user_away_timeout":            away,
+		"min_consecutive_speech_delay": o.MinConsecutiveSpeechDelay.Seconds(),
+	}
+}
+
+// eventJSON is the form of an event in a report: plain values only, so that every report can be
+// written.
+func eventJSON(e Event) map[string]any {
+	m := map[string]any{"type": e.EventType(), "created_at": unix(e.When())}
+	switch e := e.(type) {
+	case UserStateChanged:
+		m["old_state"], m["new_state"] = e.Old, e.New
+	case AgentStateChanged:
+		m["old_state"], m["new_state"] = e.Old, e.New
+	case UserInputTranscribed:
+		m["transcript"], m["is_final"] = e.Transcript, e.Final
+		putText(m, "language", e.Language)
+		putText(m, "speaker_id", e.SpeakerID)
+	case ConversationItemAdded:
+		m["item"] = e.Item
+	case SpeechCreated:
+		m["speech_id"], m["user_initiated"], m["source"] = e.Speech.ID(), e.UserInitiated, e.Source
+	case FunctionToolsExecuted:
+		m["function_calls"], m["function_call_outputs"] = e.Calls, e.Outputs
+	case ToolExecutionUpdated:
+		m["call_id"], m["name"], m["status"] = e.Call.CallID, e.Call.Name, e.Status
+		putText(m, "message", e.Message)
+	case TurnCompleted:
+		m["turn"] = latencyJSON(e.TurnLatency)
+	case ErrorOccurred:
+		m["error"] = map[string]any{"type": e.Kind, "message": e.Err.Error(), "recoverable": e.Recoverable}
+		m["source"] = e.Info.Label
+	case Closed:
+		m["reason"] = e.Reason
+		if e.Err != nil {
+			m["error"] = map[string]any{"type": errorType(e.Err), "message": e.Err.Error(), "recoverable": false}
+		}
+	}
+	return m
+}
+
+func putText(m map[string]any, key, v string) {
+	if v != "" {
+		m[key] = v
+	}
+}
+
+func errorType(err error) string {
+	var e *model.Error
+	if errors.As(err, &e) {
+		return string(e.Kind)
+	}
+	return "error"
+}

@@ -1,0 +1,321 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+)
+
+// run is a session from a start to its close. Its loop is the one goroutine that owns all state
+// below "loop state"; everything else posts to it and never waits on it while it could be waited for.
+type run struct {
+	s    *Session
+	opt  *Options
+	log  *slog.Logger
+	mail *mailbox
+
+	ctx       context.Context // of every call the session makes; ends with the close
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup // every goroutine of the run but the loop and the dispatcher
+	transport Transport
+	io        IO
+	mouth     *mouth
+	turns     *mailbox          // user turns, worked on one after another
+	events    *mailbox          // on their way to the listeners
+	spent     metrics.Collector // of this run alone
+	done      chan struct{}
+
+	stampMu   sync.Mutex
+	lastStamp time.Time
+
+	// Loop state.
+	startedAt, endedAt time.Time
+	closing            *closeRequest
+	closeReason        CloseReason
+	closeErr           error
+	agentState         agent.State
+	userState          agent.UserState
+	act                *activity
+	ears               *ears
+	heard              recognition
+	record             []Event
+	latencies          []TurnLatency
+	errors             map[string]int // final errors in a row, by kind of model
+	outputReady        bool
+	pendingTurns       int
+	away               timer
+	toolsRunning       int
+}
+
+func newRun(ctx context.Context, s *Session, t Transport) *run {
+	r := &run{
+		s: s, opt: &s.opt, log: s.log, transport: t,
+		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
+		done:       make(chan struct{}),
+		agentState: agent.Initializing, userState: agent.UserListening,
+		errors: make(map[string]int),
+	}
+	r.away.s = r
+	r.heard.init(r)
+	base := context.WithoutCancel(ctx)
+	base = metrics.WithRecorder(base, r)
+	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
+	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed})
+	r.ctx, r.cancel = context.WithCancel(base)
+	return r
+}
+
+func (r *run) isClosed() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// post hands f to the loop.
+func (r *run) post(f func()) bool { return r.mail.post(message{do: f}) }
+
+// ask runs f on the loop and waits for it; false when the loop has ended. It must not be called on
+// the loop.
+func (r *run) ask(f func()) bool {
+	ran := make(chan struct{})
+	if !r.post(func() { f(); close(ran) }) {
+		return false
+	}
+	<-ran // the loop runs all that it accepted and never blocks
+	return true
+}
+
+func (r *run) loop() {
+	r.mail.run(func(m *message) {
+		if m.do != nil {
+			m.do()
+			return
+		}
+		r.onVAD(m.gen, &m.vad)
+	})
+}
+
+// goDo runs f on a goroutine of the run. A panic in f, which is a panic in user code, ends the
+// session with an error.
+func (r *run) goDo(what string, f func()) {
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				r.log.Error("session ends because of a panic", "in", what, "panic", p, "stack", string(debug.Stack()))
+				r.requestClose(closeRequest{reason: ReasonError, err: fmt.Errorf("panic in %s: %v", what, p)})
+			}
+		}()
+		f()
+	}()
+}
+
+func (r *run) start(ctx context.Context, a *agent.Agent) error {
+	go r.loop()
+	go r.events.run(func(m *message) { m.do() })
+	r.goDo("turns", func() { r.turns.run(func(m *message) { m.do() }) })
+
+	if err := r.open(ctx, a); err != nil {
+		r.ask(func() { r.closing = &closeRequest{reason: ReasonError, err: err} })
+		r.tearDown()
+		return err
+	}
+	return nil
+}
+
+func (r *run) open(ctx context.Context, a *agent.Agent) error {
+	if r.transport != nil {
+		ends, err := r.transport.Open(ctx, &host{r})
+		if err != nil {
+			return fmt.Errorf("opening transport: %w", err)
+		}
+		r.io = ends
+	}
+	r.mouth = newMouth(r.io.AudioOut)
+	var err error
+	r.ask(func() {
+		r.startedAt = now()
+		r.s.agentState.Store(r.agentState)
+		r.setAgentState(agent.Initializing)
+		if r.io.AudioOut == nil {
+			r.outputReady = true
+		}
+		var act *activity
+		if act, err = r.newActivity(a); err != nil {
+			return
+		}
+		err = r.enter(act, nil)
+		if err == nil && r.agentState == agent.Initializing {
+			r.setAgentState(agent.Listening)
+		}
+	})
+	return err
+}
+
+// stamp is the time for an item of the history: now, but later than every stamp before, since the
+// history is ordered by it. It may be called from any goroutine.
+func (r *run) stamp() time.Time {
+	r.stampMu.Lock()
+	defer r.stampMu.Unlock()
+	t := now()
+	if !t.After(r.lastStamp) {
+		t = r.lastStamp.Add(time.Microsecond)
+	}
+	r.lastStamp = t
+	return t
+}
+
+// emit records e and hands it to the listeners.
+func (r *run) emit(e Event) { r.emitThen(e, nil) }
+
+// emitThen is emit, and runs after when all listeners have seen the event.
+func (r *run) emitThen(e Event, after func()) {
+	switch e.(type) {
+	case MetricsCollected, UsageUpdated:
+	default:
+		r.record = append(r.record, e)
+	}
+	r.tell(e, after)
+}
+
+// tell queues e for the listeners; after, if not nil, runs when all have seen it.
+func (r *run) tell(e Event, after func()) {
+	r.events.post(message{do: func() {
+		r.s.events.deliver(e)
+		if after != nil {
+			after()
+		}
+	}})
+}
+
+func at(t time.Time) At { return At{CreatedAt: t} }
+
+// Record implements metrics.Recorder. It is called from every goroutine.
+func (r *run) Record(_ context.Context, e metrics.Event) {
+	changed := r.spent.Add(e)
+	if r.s.events.wanted(reflect.TypeFor[MetricsCollected]()) {
+		r.tell(MetricsCollected{at(now()), e}, nil)
+	}
+	if changed && r.s.events.wanted(reflect.TypeFor[UsageUpdated]()) {
+		r.tell(UsageUpdated{at(now()), r.spent.Usage()}, nil)
+	}
+}
+
+// modelFailed is told about every failed attempt of a model call, on any goroutine.
+func (r *run) modelFailed(_ context.Context, e model.ErrorEvent) {
+	r.post(func() {
+		r.emit(ErrorOccurred{at(now()), e})
+		if e.Recoverable {
+			return
+		}
+		r.errors[e.Kind]++
+		limit := r.opt.MaxUnrecoverableErrors.Default(defaultMaxModelErrors)
+		if r.opt.MaxUnrecoverableErrors.IsOff() || r.errors[e.Kind] <= limit {
+			return
+		}
+		r.close(closeRequest{reason: ReasonError, err: fmt.Errorf("%d errors of the %s in a row: %w", r.errors[e.Kind], e.Kind, e.Err)})
+	})
+}
+
+func (r *run) setAgentState(st agent.State) {
+	if r.agentState == st {
+		if r.io.AgentState != nil && st == agent.Initializing {
+			r.io.AgentState(st)
+		}
+		return
+	}
+	old := r.agentState
+	r.agentState = st
+	r.s.agentState.Store(st)
+	if st == agent.Speaking {
+		delete(r.errors, "llm")
+		delete(r.errors, "tts")
+	}
+	if r.io.AgentState != nil {
+		r.io.AgentState(st)
+	}
+	r.emit(AgentStateChanged{at(now()), old, st})
+	r.watchAway()
+}
+
+func (r *run) setUserState(st agent.UserState, t time.Time) {
+	if r.userState == st {
+		return
+	}
+	old := r.userState
+	r.userState = st
+	r.s.userState.Store(st)
+	r.emit(UserStateChanged{at(t), old, st})
+	r.watchAway()
+}
+
+// watchAway arms the away timer while both sides listen and somebody is there.
+func (r *run) watchAway() {
+	if r.opt.UserAwayTimeout.IsOff() || r.closing != nil || !r.outputReady || r.toolsRunning > 0 ||
+		r.userState != agent.UserListening || r.agentState != agent.Listening {
+		r.away.stop()
+		return
+	}
+	r.away.start(r.opt.UserAwayTimeout.Default(defaultAwayTimeout), func() { r.setUserState(agent.UserAway, now()) })
+}
+
+// commit adds items to the history and to what the agent of act knows.
+func (r *run) commit(act *activity, items ...chat.Item) {
+	r.s.remember(items...)
+	act.mind.Add(items...)
+	for _, it := range items {
+		switch it.(type) {
+		case *chat.Message, *chat.Handoff:
+			r.emit(ConversationItemAdded{at(now()), it})
+		}
+	}
+}
+
+// host is the run as its transport sees it.
+type host struct{ r *run }
+
+// SessionOf returns the session behind a Host, for transports that want more than to report to it.
+func SessionOf(h Host) (*Session, bool) {
+	x, ok := h.(*host)
+	if !ok {
+		return nil, false
+	}
+	return x.r.s, true
+}
+
+func (h *host) ReceiveText(t TextInput) {
+	h.r.post(func() { h.r.receiveText(t) })
+}
+
+func (h *host) ParticipantLinked(p Participant) {
+	h.r.post(func() { h.r.log.Debug("participant linked", "identity", p.Identity, "kind", p.Kind) })
+}
+
+func (h *host) ParticipantLeft(p Participant, reason string, closes bool) {
+	h.r.log.Debug("participant left", "identity", p.Identity, "reason", reason)
+	if closes {
+		h.r.requestClose(closeRequest{reason: ReasonParticipantDisconnected})
+	}
+}
+
+func (h *host) OutputReady() {
+	h.r.post(func() { h.r.outputReady = true; h.r.watchAway() })
+}
+
+func (h *host) Disconnected(reason string) {
+	h.r.log.Debug("transport disconnected", "reason", reason)
+	h.r.requestClose(closeRequest{reason: ReasonParticipantDisconnected})
+}

@@ -1,0 +1,246 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+)
+
+// Session is a voice agent's conversation with a user. Make one with New, Start it, and read Usage
+// and Report when it is closed; it may be started again. All methods may be called from any
+// goroutine.
+type Session struct {
+	id     string
+	opt    Options
+	log    *slog.Logger
+	events *dispatcher
+
+	agentState atomic.Value // agent.State
+	userState  atomic.Value // agent.UserState
+
+	mu      sync.Mutex
+	run     *run // the current or last one; nil before the first Start
+	busy    bool // a start or a close is under way
+	agent   *agent.Agent
+	history *chat.Context
+	minds   map[*agent.Agent]*chat.Context // what each agent knows, kept over handoffs
+}
+
+var _ agent.Session = (*Session)(nil)
+
+// ErrStarted is returned by Start when the session is running.
+var ErrStarted = errors.New("session is already running")
+
+// New makes a session. It holds no resources until it is started.
+func New(o Options) *Session {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	s := &Session{
+		id:      metrics.NewID("session_"),
+		opt:     o,
+		log:     o.Logger,
+		events:  newDispatcher(o.Logger),
+		history: &chat.Context{},
+		minds:   make(map[*agent.Agent]*chat.Context),
+	}
+	s.agentState.Store(agent.Initializing)
+	s.userState.Store(agent.UserListening)
+	return s
+}
+
+// Start begins the conversation: it opens the transport, puts a in charge and returns when the
+// session listens. OnEnter runs meanwhile. ctx bounds the start; its values go along with every
+// call that the session makes; once started, the session lives until it is closed. A transport of
+// nil gives a session without ears and voice, for text.
+func (s *Session) Start(ctx context.Context, a *agent.Agent, t Transport) error {
+	if a == nil {
+		return errors.New("starting session: no agent")
+	}
+	r, err := s.newRun(ctx, t)
+	if err != nil {
+		return fmt.Errorf("starting session: %w", err)
+	}
+	if err := r.start(ctx, a); err != nil {
+		return fmt.Errorf("starting session: %w", err)
+	}
+	return nil
+}
+
+func (s *Session) newRun(ctx context.Context, t Transport) (*run, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run != nil && !s.run.isClosed() {
+		return nil, ErrStarted
+	}
+	s.run = newRun(ctx, s, t)
+	return s.run, nil
+}
+
+func (s *Session) current() *run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.run
+}
+
+// ID is "session_" and a random part.
+func (s *Session) ID() string { return s.id }
+
+// Done is closed when the session is closed and everything it had is released. It is nil before the
+// first Start.
+func (s *Session) Done() <-chan struct{} {
+	if r := s.current(); r != nil {
+		return r.done
+	}
+	return nil
+}
+
+// Wait waits until the session is closed or ctx ends.
+func (s *Session) Wait(ctx context.Context) error {
+	r := s.current()
+	if r == nil {
+		return agent.ErrNotRunning
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends the session now, with reason "user_initiated", and waits until it is closed or ctx
+// ends. A closed session stays closed.
+func (s *Session) Close(ctx context.Context) error {
+	return s.CloseFor(ctx, ReasonUserInitiated)
+}
+
+// CloseFor is Close with another reason. The first request decides.
+func (s *Session) CloseFor(ctx context.Context, reason CloseReason) error {
+	r := s.current()
+	if r == nil {
+		return nil
+	}
+	r.requestClose(closeRequest{reason: reason})
+	return s.Wait(ctx)
+}
+
+// Shutdown closes the session and returns at once. Unless o.Now is set, what is queued is said first.
+func (s *Session) Shutdown(o agent.ShutdownOptions) {
+	if r := s.current(); r != nil {
+		r.requestClose(closeRequest{reason: ReasonUserInitiated, drain: !o.Now, hangUp: o.HangUp})
+	}
+}
+
+// Usage is what the session has spent since its start, per provider and model, in a fixed order. It
+// stays readable after the close.
+func (s *Session) Usage() metrics.Usage {
+	if r := s.current(); r != nil {
+		return r.spent.Usage()
+	}
+	return metrics.Usage{}
+}
+
+// History is a copy of the conversation so far, of all agents.
+func (s *Session) History() *chat.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.history.Copy(nil)
+}
+
+// Agent is the agent in charge, nil before the start.
+func (s *Session) Agent() *agent.Agent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.agent
+}
+
+// AgentState is what the agent does now.
+func (s *Session) AgentState() agent.State { return s.agentState.Load().(agent.State) }
+
+// UserState is what the user does now.
+func (s *Session) UserState() agent.UserState { return s.userState.Load().(agent.UserState) }
+
+// Userdata is what Options.Userdata was.
+func (s *Session) Userdata() any { return s.opt.Userdata }
+
+// Say speaks text as soon as the agent's earlier speeches are over.
+func (s *Session) Say(text string, o *agent.SayOptions) *agent.Speech {
+	if o == nil {
+		o = &agent.SayOptions{}
+	}
+	return s.newSpeech(func(r *run) (*speech, error) { return r.say(text, o) })
+}
+
+// GenerateReply lets the model answer as soon as the agent's earlier speeches are over.
+func (s *Session) GenerateReply(q agent.Reply) *agent.Speech {
+	return s.newSpeech(func(r *run) (*speech, error) { return r.generateReply(q) })
+}
+
+func (s *Session) newSpeech(create func(r *run) (*speech, error)) *agent.Speech {
+	var sp *speech
+	err := agent.ErrNotRunning
+	if r := s.current(); r != nil {
+		r.ask(func() { sp, err = create(r) })
+	}
+	if err != nil {
+		return agent.FailedSpeech(metrics.NewID("speech_"), err)
+	}
+	return sp.Speech
+}
+
+// Interrupt stops the speech that is playing and those queued before the first protected one. With
+// force it stops all.
+func (s *Session) Interrupt(force bool) error {
+	err := agent.ErrNotRunning
+	if r := s.current(); r != nil {
+		r.ask(func() { err = r.interruptAll(force) })
+	}
+	return err
+}
+
+// UpdateAgent hands the conversation over to a. It returns at once; what the present agent still
+// has to say is said first.
+func (s *Session) UpdateAgent(a *agent.Agent) error {
+	if a == nil {
+		return errors.New("updating agent: no agent")
+	}
+	err := agent.ErrNotRunning
+	if r := s.current(); r != nil {
+		r.ask(func() { err = r.handOver(a) })
+	}
+	return err
+}
+
+// remember adds items to the history.
+func (s *Session) remember(items ...chat.Item) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.history.Add(items...)
+}
+
+// mind is what a knows; it is used on the loop only.
+func (s *Session) mind(a *agent.Agent) *chat.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.minds[a]
+	if m == nil {
+		m = &chat.Context{}
+		if a.ChatContext != nil {
+			m = a.ChatContext.Copy(nil)
+		}
+		s.minds[a] = m
+	}
+	return m
+}
+
+// now is the wall clock; its readings carry the monotonic clock, so differences are true durations.
+func now() time.Time { return time.Now() }

@@ -1,0 +1,257 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/tokenize"
+)
+
+// speech is one speech of the agent, seen from inside. What is not constant is used on the loop
+// only, but for the channels.
+type speech struct {
+	*agent.Speech
+	own    *agent.SpeechOwner
+	act    *activity
+	source string
+	turn   *turn // the user turn that it answers; nil for none
+
+	ctx     context.Context // of models and playout; ends with the interruption
+	cancel  context.CancelFunc
+	stopped chan struct{} // closed by the interruption
+	step    *step         // the one that is queued or current
+
+	user       *chat.Message // to be remembered when the speech gets its turn; nil when that is done
+	background bool          // played out, tools still run
+	watchdog   timer
+}
+
+// step is one generation of a speech: what the model says until it is done or wants its tools.
+type step struct {
+	scheduled chan struct{} // closed when the step becomes the current one
+	go_       chan struct{} // closed when it may be heard
+	playedOut chan struct{} // closed when it was heard
+}
+
+func newStep() *step {
+	return &step{scheduled: make(chan struct{}), go_: make(chan struct{}), playedOut: make(chan struct{})}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// newSpeech makes a speech and runs body for it.
+func (r *run) newSpeech(act *activity, source string, protected, byUser bool, t *turn, body func(*speech) error) *speech {
+	sp := &speech{act: act, source: source, turn: t, stopped: make(chan struct{}), step: newStep()}
+	sp.watchdog.s = r
+	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {
+		err := error(nil)
+		r.ask(func() { err = r.interrupt(sp, force) })
+		return err
+	})
+	tags := metrics.Tags{SpeechID: sp.ID()}
+	if t != nil {
+		tags.TurnID = t.id
+	}
+	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(act.ctx, tags))
+	act.live[sp] = struct{}{}
+	act.queue = append(act.queue, sp)
+	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: source})
+	r.goDo("speech", func() {
+		var err error
+		defer func() { r.post(func() { r.finish(sp, err) }) }()
+		err = body(sp)
+	})
+	return sp
+}
+
+// protectedByDefault reports whether speeches of act are protected when nobody says otherwise.
+func (act *activity) protectedByDefault() bool {
+	if a := act.agent.AllowInterruptions; !a.IsUnset() {
+		return !a.Default(true)
+	}
+	return !act.r.opt.interruptible()
+}
+
+func (act *activity) speechDelay() time.Duration {
+	return act.agent.MinConsecutiveSpeechDelay.Default(act.r.opt.MinConsecutiveSpeechDelay)
+}
+
+// schedule lets the next speech have its turn, if there is one and nothing is in its way. It is
+// called on the loop whenever something of that may have changed.
+func (r *run) schedule() {
+	act := r.act
+	if act == nil {
+		return
+	}
+	for act.current == nil && len(act.queue) > 0 {
+		sp := act.queue[0]
+		if isClosed(sp.stopped) {
+			act.queue = act.queue[1:]
+			continue
+		}
+		if wait := act.speechDelay() - now().Sub(act.playedOutAt); wait > 0 && !act.playedOutAt.IsZero() {
+			if !act.delay.running() {
+				act.delay.start(wait, r.schedule)
+			}
+			return
+		}
+		act.queue = act.queue[1:]
+		act.current = sp
+		sp.own.Scheduled()
+		r.keepUser(sp)
+		if sp.source != sourceSay {
+			r.setAgentState(agent.Thinking)
+		}
+		close(sp.step.scheduled)
+	}
+	// The agent does not begin to talk while the user does, unless it must not be interrupted anyway.
+	if sp := act.current; sp != nil && !isClosed(sp.step.go_) && (r.heard.silent || sp.Protected()) {
+		close(sp.step.go_)
+	}
+}
+
+// keepUser remembers what the user said to cause sp.
+func (r *run) keepUser(sp *speech) {
+	if m := sp.user; m != nil {
+		sp.user = nil
+		m.CreatedAt = r.stamp()
+		sp.own.Add(m)
+		r.commit(sp.act, m)
+	}
+}
+
+// endStep makes room for the next speech after st was heard.
+func (r *run) endStep(sp *speech, st *step) {
+	if !isClosed(st.playedOut) {
+		close(st.playedOut)
+	}
+	if sp.act.current == sp {
+		sp.act.current = nil
+		sp.act.playedOutAt = now()
+	}
+}
+
+// again queues sp for another step.
+func (r *run) again(sp *speech) *step {
+	st := newStep()
+	sp.step, sp.background = st, false
+	sp.act.queue = append(sp.act.queue, sp)
+	return st
+}
+
+// finish ends sp for good.
+func (r *run) finish(sp *speech, err error) {
+	if !sp.own.Finish(err) {
+		return
+	}
+	sp.watchdog.stop()
+	sp.cancel()
+	if sp.turn != nil {
+		r.keepUser(sp) // what was said aloud is never lost
+	}
+	act := sp.act
+	r.endStep(sp, sp.step)
+	if i := slices.Index(act.queue, sp); i >= 0 {
+		act.queue = slices.Delete(act.queue, i, i+1)
+	}
+	delete(act.live, sp)
+	if len(act.live) == 0 {
+		close(act.idle)
+		act.idle = make(chan struct{})
+	}
+	r.schedule()
+	r.settle()
+}
+
+// settle gives the agent the state that fits when nothing is being said.
+func (r *run) settle() {
+	act := r.act
+	if act == nil || act.current != nil || len(act.queue) > 0 || r.agentState == agent.Initializing {
+		return
+	}
+	for sp := range act.live {
+		if sp.background && !sp.Interrupted() {
+			r.setAgentState(agent.Thinking)
+			return
+		}
+	}
+	r.setAgentState(agent.Listening)
+}
+
+// interrupt stops sp. On the loop.
+func (r *run) interrupt(sp *speech, force bool) error {
+	ok, err := sp.own.Interrupted(force)
+	if !ok {
+		return err
+	}
+	close(sp.stopped)
+	sp.cancel()
+	if sp.act.current == sp && r.mouth != nil {
+		r.mouth.clear()
+	}
+	sp.watchdog.start(interruptionWatchdog, func() {
+		r.log.Error("an interrupted speech does not end, giving it up", "speech", sp.ID())
+		r.finish(sp, nil)
+	})
+	return nil
+}
+
+// interruptAll stops what plays, what works in the background and what is queued, up to the first
+// protected speech.
+func (r *run) interruptAll(force bool) error {
+	act := r.act
+	if act == nil {
+		return nil
+	}
+	if c := act.current; c != nil && !force && c.Protected() && !c.Interrupted() {
+		return agent.ErrProtected
+	}
+	for sp := range act.live {
+		if sp.background {
+			_ = r.interrupt(sp, force)
+		}
+	}
+	if act.current != nil {
+		_ = r.interrupt(act.current, force)
+	}
+	for _, sp := range slices.Clone(act.queue) {
+		if r.interrupt(sp, force) != nil {
+			break
+		}
+	}
+	return nil
+}
+
+// interruptible is the current speech if the user may stop it.
+func (act *activity) interruptible() *speech {
+	if act == nil || act.current == nil || act.current.Interrupted() || act.current.Protected() {
+		return nil
+	}
+	return act.current
+}
+
+// interruptByVoice stops the agent because the user talks.
+func (r *run) interruptByVoice() {
+	sp := r.act.interruptible()
+	if sp == nil || r.closing != nil || !isClosed(sp.step.go_) {
+		return // one that waits for the user to be silent does not talk over anybody
+	}
+	if w := r.opt.Interruption.MinWords; w > 0 && r.ears.stt != nil &&
+		tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) < w {
+		return
+	}
+	if r.interrupt(sp, false) == nil {
+		r.setAgentState(agent.Listening)
+	}
+}

@@ -1,0 +1,301 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+)
+
+// What the model is told when a tool has no result to give. Details are for the log.
+const (
+	toolFailedText      = "An internal error occurred."
+	handoffDroppedText  = "The handoff was not completed because the user interrupted."
+	severalAgentsText   = "Only one agent can take over."
+	toolsNotAllowedText = "tools may not be called in this reply"
+)
+
+// toolRound is what the model wants done in one step. Calls run in parallel with each other and
+// with what the agent says; they begin when the step may be heard, and outlive its interruption.
+type toolRound struct {
+	r   *run
+	sp  *speech
+	st  *step
+	wg  sync.WaitGroup
+	all chan struct{} // closed when no more calls will come
+
+	noReply, noHandoff atomic.Bool
+
+	mu      sync.Mutex
+	started int
+	results []toolResult // in order of completion
+}
+
+type toolResult struct {
+	call   *chat.FunctionCall
+	output *chat.FunctionCallOutput
+	next   *agent.Agent
+}
+
+func (r *run) newToolRound(sp *speech, st *step) *toolRound {
+	return &toolRound{r: r, sp: sp, st: st, all: make(chan struct{})}
+}
+
+// run starts the calls as they are decided, until the model is done or the speech is interrupted.
+func (t *toolRound) run(calls *pipe[llm.ToolCall]) {
+	defer close(t.all)
+	for c := range calls.all(t.sp.ctx) {
+		if t.sp.Interrupted() {
+			return // decided, but not begun: it is not executed
+		}
+		t.mu.Lock()
+		t.started++
+		t.mu.Unlock()
+		t.wg.Add(1)
+		t.r.goDo("tool "+c.Name, func() {
+			defer t.wg.Done()
+			t.call(c)
+		})
+	}
+}
+
+// refuse drops the calls of a model that was told not to call.
+func (t *toolRound) refuse(calls *pipe[llm.ToolCall]) {
+	t.r.goDo("refusing tools", func() {
+		defer close(t.all)
+		for c := range calls.all(t.sp.ctx) {
+			t.r.log.Error(toolsNotAllowedText, "tool", c.Name)
+		}
+	})
+}
+
+// wait waits for all calls; for an interrupted speech, as long as its watchdog allows.
+func (t *toolRound) wait() {
+	<-t.all
+	done := make(chan struct{})
+	t.r.goDo("waiting for tools", func() { t.wg.Wait(); close(done) })
+	select {
+	case <-done:
+		return
+	case <-t.sp.stopped:
+	}
+	late := time.NewTimer(interruptionWatchdog)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+		t.r.log.Warn("a tool still runs although its speech was interrupted", "speech", t.sp.ID())
+	}
+}
+
+func (t *toolRound) empty() bool {
+	<-t.all
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.started == 0
+}
+
+func (t *toolRound) call(c llm.ToolCall) {
+	item := &chat.FunctionCall{CallID: c.CallID, Name: c.Name, Arguments: c.Arguments, Extra: c.Extra}
+	item.CreatedAt = t.r.stamp()
+	if f, ok := t.sp.act.tools.Get(c.Name); ok {
+		if args, err := f.Canonical(c.Arguments); err == nil {
+			item.Arguments = args
+		}
+	}
+	t.r.ask(func() {
+		t.r.toolsRunning++
+		t.r.watchAway()
+		t.r.emit(ToolExecutionUpdated{At: at(now()), Call: item, Status: ToolStarted})
+	})
+	v, err := t.invoke(item)
+	res := t.result(item, v, err)
+	res.output.CreatedAt = t.r.stamp()
+	t.mu.Lock()
+	t.results = append(t.results, res)
+	t.mu.Unlock()
+	t.r.ask(func() {
+		t.r.toolsRunning--
+		t.r.watchAway()
+		status := ToolDone
+		if res.output.IsError {
+			status = ToolFailed
+		}
+		t.r.emit(ToolExecutionUpdated{At: at(now()), Call: item, Status: status, Message: res.output.Output})
+	})
+}
+
+func (t *toolRound) invoke(item *chat.FunctionCall) (any, error) {
+	f, ok := t.sp.act.tools.Get(item.Name)
+	if !ok {
+		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", item.Name, strings.Join(t.sp.act.tools.Names(), ", "))}
+	}
+	rc := agent.NewRunContext(t.r.s, t.sp.Speech, item, func(ctx context.Context) error {
+		select {
+		case <-t.st.playedOut:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	ctx := metrics.WithTags(t.sp.act.ctx, metrics.Tags{SpeechID: t.sp.ID(), Tool: item.Name})
+	return f.Call(agent.ContextWithRun(ctx, rc), rc, item.Arguments)
+}
+
+// result turns what a tool returned into what the model is told.
+func (t *toolRound) result(item *chat.FunctionCall, v any, err error) toolResult {
+	out := &chat.FunctionCallOutput{CallID: item.CallID, Name: item.Name}
+	res := toolResult{call: item, output: out}
+	var te *llm.ToolError
+	var ae *llm.ArgumentError
+	switch {
+	case err == nil:
+	case errors.Is(err, llm.ErrStopResponse):
+		out.NoReply = true
+		return res
+	case errors.As(err, &te):
+		out.Output, out.IsError = te.Message, true
+		return res
+	case errors.As(err, &ae):
+		out.Output, out.IsError = ae.Error(), true
+		return res
+	default:
+		t.r.log.Error("tool failed", "tool", item.Name, "call", item.CallID, "err", err)
+		out.Output, out.IsError = toolFailedText, true
+		return res
+	}
+	switch h := v.(type) {
+	case *agent.Agent:
+		v, res.next = nil, h
+	case agent.Handoff:
+		v, res.next = h.Output, h.Agent
+	case *agent.Handoff:
+		v, res.next = h.Output, h.Agent
+	}
+	text, err := llm.FormatOutput(v)
+	if err != nil {
+		t.r.log.Error("tool returned something that cannot be told to the model", "tool", item.Name, "err", err)
+		out.Output, out.IsError = toolFailedText, true
+		return res
+	}
+	out.Output = text
+	out.NoReply = v == nil || isNil(v)
+	return res
+}
+
+// handoff is the agent that takes over after the round, nil for none.
+func (t *toolRound) handoff() *agent.Agent {
+	if t.noHandoff.Load() {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var next *agent.Agent
+	for _, res := range t.results {
+		switch {
+		case res.next == nil:
+		case next != nil && next != res.next:
+			return nil
+		default:
+			next = res.next
+		}
+	}
+	return next
+}
+
+func (t *toolRound) wantsReply() bool {
+	if t.noReply.Load() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, res := range t.results {
+		if !res.output.NoReply {
+			return true
+		}
+	}
+	return false
+}
+
+// settle decides what becomes of handoffs, before anybody is told.
+func (t *toolRound) settle(interrupted bool) (ev FunctionToolsExecuted) {
+	next := t.handoff()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, res := range t.results {
+		switch {
+		case interrupted && res.next != nil:
+			res.output.Output, res.output.IsError = handoffDroppedText, true
+		case res.next != nil && next == nil:
+			res.output.Output, res.output.IsError, res.output.NoReply = severalAgentsText, true, false
+		}
+		if interrupted {
+			res.output.NoReply = true
+		}
+		ev.Calls = append(ev.Calls, res.call)
+		ev.Outputs = append(ev.Outputs, res.output)
+	}
+	if interrupted {
+		t.noHandoff.Store(true)
+	}
+	ev.round = t
+	return ev
+}
+
+// afterTools commits what the tools did and says whether the model is asked again, and what.
+func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest) (replyRequest, bool) {
+	t.wait()
+	interrupted := sp.Interrupted()
+	ev := t.settle(interrupted)
+	ev.At = at(now())
+	if len(ev.Calls) == 0 {
+		return q, false
+	}
+	steps := sp.own.Step()
+	told := make(chan struct{})
+	r.ask(func() { r.emitThen(ev, func() { close(told) }) })
+	select {
+	case <-told:
+	case <-time.After(interruptionWatchdog):
+		r.log.Error("a listener of function_tools_executed takes too long")
+	}
+	again := false
+	r.ask(func() {
+		for i, c := range ev.Calls {
+			sp.own.Add(c, ev.Outputs[i])
+			r.commit(sp.act, c, ev.Outputs[i])
+		}
+		if next := t.handoff(); next != nil && r.closing == nil {
+			if err := r.handOver(next); err != nil {
+				r.log.Error("handoff failed", "agent", next.Name(), "err", err)
+			}
+			q.choice = llm.ToolChoice{Mode: llm.ToolNone}
+		}
+		again = t.wantsReply() && !sp.Interrupted()
+		if again {
+			q = r.nextStep(sp, q, steps)
+		}
+	})
+	return q, again
+}
+
+// nextStep is the request after a round of tools.
+func (r *run) nextStep(sp *speech, q replyRequest, steps int) replyRequest {
+	limit := r.opt.MaxToolSteps.Default(defaultToolSteps)
+	none := q.choice.Mode == llm.ToolNone || r.closing != nil || !r.opt.MaxToolSteps.IsOff() && steps > limit+1
+	q.user, q.base = nil, sp.act.mind.Copy(nil)
+	q.messages = compose(sp.act, q)
+	q.choice = llm.ToolChoice{}
+	if none {
+		q.choice.Mode = llm.ToolNone
+	}
+	return q
+}

@@ -1,0 +1,163 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+)
+
+// turn is one finished turn of the user, on its way to be answered.
+type turn struct {
+	id      string
+	msg     *chat.Message
+	stopped time.Time // end of the user's speech
+	final   time.Time // last final transcript
+	decided time.Time
+	hook    time.Duration
+	delays  bool // the times above are known
+	marks   marks
+}
+
+func newTurn(h *recognition) *turn {
+	t := &turn{id: metrics.NewID("turn_"), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
+	t.msg.Confidence = h.confidence()
+	t.stopped, t.final = h.lastSpeaking, h.lastFinal
+	t.delays = !h.turnStart.IsZero() && !h.lastSpeaking.IsZero() && !h.lastFinal.IsZero() && !h.lastSpeaking.Before(h.turnStart)
+	if t.delays {
+		transcription, end := max(t.final.Sub(t.stopped), 0), max(t.decided.Sub(t.stopped), 0)
+		m := &t.msg.Metrics
+		m.StartedSpeakingAt, m.StoppedSpeakingAt = h.turnStart, h.lastSpeaking
+		m.TranscriptionDelay, m.EndOfTurnDelay = &transcription, &end
+	}
+	return t
+}
+
+// answer works on one turn after another, off the loop: hooks are never cancelled, and the order of
+// the turns in the history is the order in which they were spoken.
+func (r *run) answer(t *turn) {
+	defer r.ask(func() { r.pendingTurns-- })
+	var act *activity
+	var busy []*speech
+	var mute bool
+	r.ask(func() { act, busy, mute = r.makeWay(t) })
+	if act == nil {
+		return
+	}
+	for _, sp := range busy {
+		if sp.Wait(r.ctx) != nil {
+			break
+		}
+	}
+	if mute {
+		r.ask(func() { r.keep(act, t) })
+		return
+	}
+	private := act.copyMind(r)
+	if err := r.turnHook(act, t, private); err != nil {
+		if !errors.Is(err, llm.ErrStopResponse) {
+			r.log.Error("the turn is dropped: OnUserTurnCompleted failed", "agent", act.agent.Name(), "err", err)
+		}
+		return
+	}
+	r.ask(func() { r.reply(act, t, private) })
+}
+
+// makeWay interrupts what stands in the way of answering t. A nil activity means that nothing is
+// left to do; mute that t is only to be remembered.
+func (r *run) makeWay(t *turn) (act *activity, busy []*speech, mute bool) {
+	act = r.act
+	if r.closing != nil || act.blocked {
+		// The words are not lost: whoever comes next finds them.
+		r.keep(act, t)
+		return nil, nil, false
+	}
+	if c := act.current; c != nil && c.Protected() && !c.Interrupted() {
+		r.log.Warn("the agent must not be interrupted, the turn is not answered", "speech", c.ID())
+		r.keep(act, t)
+		return nil, nil, false
+	}
+	for sp := range act.live {
+		queued := act.current != sp && !sp.background
+		if !queued && (sp.Interrupted() || r.interrupt(sp, false) == nil) {
+			busy = append(busy, sp)
+		}
+	}
+	return act, busy, act.llm == nil
+}
+
+// keep remembers the words of t without answering them.
+func (r *run) keep(act *activity, t *turn) {
+	if act != nil && t.msg.Text() != "" {
+		t.msg.CreatedAt = r.stamp()
+		r.commit(act, t.msg)
+	}
+}
+
+func (act *activity) copyMind(r *run) (c *chat.Context) {
+	r.ask(func() { c = act.mind.Copy(nil) })
+	return c
+}
+
+// turnHook runs OnUserTurnCompleted.
+func (r *run) turnHook(act *activity, t *turn, private *chat.Context) (err error) {
+	if act.agent.OnUserTurnCompleted == nil {
+		return nil
+	}
+	began := now()
+	defer func() {
+		t.hook = now().Sub(began)
+		t.msg.Metrics.OnUserTurnCompletedDelay = &t.hook
+		if p := recover(); p != nil {
+			err = errors.New("panic in OnUserTurnCompleted")
+			r.log.Error("session ends because of a panic", "in", "OnUserTurnCompleted", "panic", p, "stack", string(debug.Stack()))
+			r.requestClose(closeRequest{reason: ReasonError, err: err})
+		}
+	}()
+	rc := agent.NewRunContext(r.s, nil, nil, nil)
+	ctx := agent.ContextWithRun(metrics.WithTags(act.ctx, metrics.Tags{TurnID: t.id}), rc)
+	return act.agent.OnUserTurnCompleted(ctx, rc, private, t.msg)
+}
+
+// reply queues the answer to t. On the loop.
+func (r *run) reply(act *activity, t *turn, private *chat.Context) {
+	if r.closing != nil || act.blocked || r.pendingTurns > 1 {
+		r.keep(act, t) // a newer turn is answered instead
+		return
+	}
+	sp := r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
+	r.recordEOU(t, sp)
+}
+
+// recordEOU reports how long the end of the turn took.
+func (r *run) recordEOU(t *turn, sp *speech) {
+	ev := &metrics.EOU{OnUserTurnCompletedDelay: t.hook}
+	ev.Tags = metrics.Tags{TurnID: t.id, SpeechID: sp.ID(), AgentID: sp.act.agent.Name()}
+	ev.Metadata = metrics.Metadata{ModelName: "unknown", ModelProvider: "vad"}
+	if r.ears == nil || r.ears.vad == nil {
+		ev.Metadata.ModelProvider = "stt"
+	}
+	if m := t.msg.Metrics; t.delays {
+		ev.EndOfUtteranceDelay, ev.TranscriptionDelay = *m.EndOfTurnDelay, *m.TranscriptionDelay
+	}
+	metrics.Record(context.WithoutCancel(r.ctx), ev)
+}
+
+// receiveText answers a text that the user typed: it interrupts the agent.
+func (r *run) receiveText(t TextInput) {
+	if r.closing != nil || r.act == nil || t.Text == "" {
+		return
+	}
+	if err := r.interruptAll(false); err != nil {
+		r.log.Debug("text does not interrupt", "err", err)
+	}
+	if _, err := r.generateReply(agent.Reply{UserInput: t.Text}); err != nil {
+		r.log.Warn("text is not answered", "err", err)
+		r.keep(r.act, &turn{msg: chat.NewMessage(chat.User, t.Text)})
+	}
+}
