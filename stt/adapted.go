@@ -113,9 +113,9 @@ func (s *adapted) cutShort() {
 	s.v.Flush()
 	s.base = s.pos
 	s.mu.Lock()
-	if s.seg.guess != nil {
-		s.seg.guess.cancel()
-		s.seg.guess = nil
+	if g := s.seg; g.guess != nil && g.marks[len(g.marks)-1].p >= quietWindow {
+		g.guess.cancel() // the speech had just gone on
+		g.guess = nil
 	}
 	s.endSegment(s.pos.At(s.rate))
 	s.mu.Unlock()

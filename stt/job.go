@@ -29,7 +29,6 @@ type job struct {
 	of      *segment
 	frame   audio.Frame // owned
 	at, end time.Duration
-	ctx     context.Context
 	cancel  context.CancelFunc
 	started bool
 	done    bool
@@ -56,13 +55,13 @@ func (s *adapted) start(j *job) {
 	if j.kind == finalRun {
 		ctx, retries = s.ctx, s.a.m.conn.MaxRetry
 	}
-	j.ctx, j.cancel = context.WithCancel(ctx)
-	j.started = true
+	ctx, cancel := context.WithCancel(ctx)
+	j.started, j.cancel = true, cancel
 	go func() {
+		defer cancel()
 		began := time.Now()
-		r, err := s.a.m.recognize(j.ctx, j.frame, &s.o, retries)
+		r, err := s.a.m.recognize(ctx, j.frame, &s.o, retries)
 		s.finished(j, r, err, time.Since(began))
-		j.cancel()
 	}()
 }
 
