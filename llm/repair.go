@@ -50,7 +50,7 @@ func parseArgs(args string) (map[string]any, error) {
 }
 
 func parseLoose(text string) (any, error) {
-	text = strings.TrimSpace(text)
+	text = strings.TrimSpace(strings.ToValidUTF8(text, "\uFFFD"))
 	if text == "" {
 		return nil, nil
 	}
@@ -309,6 +309,8 @@ func (p *repairer) endsHere(key bool) bool {
 	switch rest[0] {
 	case '}', ']', ',':
 		return true
+	case '/':
+		return strings.HasPrefix(rest, "//") || strings.HasPrefix(rest, "/*")
 	}
 	// A missing comma: the next key begins on a line of its own.
 	r, _ := utf8.DecodeRuneInString(rest)

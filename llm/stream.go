@@ -188,13 +188,14 @@ func (s *Stream) interrupt(cause error, outcome metrics.Outcome) {
 	}
 	drain := s.inFlight && s.m.startDrain()
 	s.mu.Unlock()
-	close(s.stop)
 	if drain {
+		close(s.stop)
 		go s.drain()
 		return
 	}
 	s.cancel()
-	s.finish(outcome)
+	s.finish(outcome) // before the reader learns of it
+	close(s.stop)
 }
 
 // drain gives the request a little more time to say what it cost.
