@@ -319,9 +319,16 @@ func (x *sttStream) Close() error {
 
 // ttsScript speaks every text in the same time, evenly, once it is complete.
 type ttsScript struct {
-	ttfb, length time.Duration
 	mu           sync.Mutex
+	ttfb, length time.Duration
 	chars        int64
+}
+
+// lasts sets how long every later text takes.
+func (s *ttsScript) lasts(d time.Duration) {
+	s.mu.Lock()
+	s.length = d
+	s.mu.Unlock()
 }
 
 func (*ttsScript) Info() model.Info {
@@ -331,13 +338,15 @@ func (*ttsScript) Capabilities() ttsdriver.Capabilities {
 	return ttsdriver.Capabilities{SampleRate: 16000, Channels: 1, AlignedTranscript: true}
 }
 func (s *ttsScript) Open(context.Context) (ttsdriver.Stream, error) {
-	return &ttsStream{s: s, full: make(chan struct{}), closed: make(chan struct{})}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return &ttsStream{s: s, length: s.length, full: make(chan struct{}), closed: make(chan struct{})}, nil
 }
 
 type ttsStream struct {
 	s            *ttsScript
 	text         string
-	sent         time.Duration
+	sent, length time.Duration
 	full, closed chan struct{}
 	once         sync.Once
 }
@@ -369,11 +378,11 @@ func (x *ttsStream) Next(ctx context.Context) (*ttsdriver.Chunk, error) {
 		}
 		words := strings.Fields(x.text)
 		for i, w := range words {
-			c.Words = append(c.Words, ttsdriver.Word{Text: w, Start: x.s.length * time.Duration(i) / time.Duration(len(words)),
-				End: x.s.length * time.Duration(i+1) / time.Duration(len(words))})
+			c.Words = append(c.Words, ttsdriver.Word{Text: w, Start: x.length * time.Duration(i) / time.Duration(len(words)),
+				End: x.length * time.Duration(i+1) / time.Duration(len(words))})
 		}
 	}
-	if x.sent >= x.s.length {
+	if x.sent >= x.length {
 		return nil, io.EOF
 	}
 	c.Frame = audio.Silence(100*time.Millisecond, 16000, 1)

@@ -16,7 +16,7 @@ const tenWords = "one two three four five six seven eight nine ten"
 func TestC050BargeInKeepsWhatWasHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)}, scripted.Answer{Text: "Ok bye"})
-		c.tts.length = 10 * time.Second
+		c.tts.lasts(10 * time.Second)
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
 		c.says(5.0, 6.0, "Stop")
@@ -25,7 +25,7 @@ func TestC050BargeInKeepsWhatWasHeard(t *testing.T) {
 		if len(segs) != 1 || !segs[0].Interrupted || segs[0].Played != 2100*time.Millisecond {
 			t.Errorf("played %+v, want one segment of 2.1 s, interrupted", segs)
 		}
-		c.tts.length = time.Second
+		c.tts.lasts(time.Second)
 		c.until(12)
 		c.wantTimeline(
 			"0.00 handoff  -> default_agent", "0.00 agent listening",
@@ -66,7 +66,7 @@ func TestC051InterruptedBeforePlayback(t *testing.T) {
 func TestC054MinWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)}, scripted.Answer{Text: "Ok bye"})
-		c.tts.length = 10 * time.Second
+		c.tts.lasts(10 * time.Second)
 		c.opt.Interruption.MinWords = 3
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
@@ -90,7 +90,7 @@ func TestC054MinWords(t *testing.T) {
 func TestC055InterruptionsDisabled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)})
-		c.tts.length = 4 * time.Second
+		c.tts.lasts(4 * time.Second)
 		c.opt.Interruption.Enabled = opt.Some(false)
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
@@ -104,7 +104,7 @@ func TestC055InterruptionsDisabled(t *testing.T) {
 func TestC056TextInterrupts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)}, scripted.Answer{Text: "Ok bye"})
-		c.tts.length = 10 * time.Second
+		c.tts.lasts(10 * time.Second)
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
 		c.until(5)
