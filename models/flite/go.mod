@@ -1,0 +1,3 @@
+module github.com/parley-go/parley/models/flite
+
+go 1.26.0
