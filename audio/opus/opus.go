@@ -40,18 +40,18 @@ var (
 type Application int
 
 const (
-	// Speech is a voice at 32 kbit/s, with redundancy against loss: the voice of a person.
-	Speech Application = iota
-	// Synthesis is a voice at 64 kbit/s, clearer and cheaper to encode, without redundancy: what an
+	// Synthesis is a voice at 64 kbit/s, clear and cheap to encode, without redundancy: what an
 	// agent says through a server that is near.
-	Synthesis
+	Synthesis Application = iota
+	// Speech is a voice at 32 kbit/s with redundancy against loss, at almost three times the cost.
+	Speech
 )
 
-// EncoderConfig describes an encoder. The zero value is a mono encoder for Speech.
+// EncoderConfig describes an encoder. The zero value is a mono encoder for Synthesis.
 type EncoderConfig struct {
 	Rate        int         // 0 or 48000
 	Channels    int         // 1 (default), or 2 with Synthesis
-	Application Application // default Speech
+	Application Application // default Synthesis
 	Bitrate     int         // bits per second; default 32000 for Speech, 64000 for Synthesis
 	// Effort is from 1 to 10, default 9. 5 saves a third of the time.
 	Effort int

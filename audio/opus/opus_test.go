@@ -133,7 +133,7 @@ func TestPacketsDecodeElsewhere(t *testing.T) {
 }
 
 func TestRedundancyBeatsConcealmentBeatsZeros(t *testing.T) {
-	packets := encodeAll(t, EncoderConfig{}, testaudio.Speech48(t))
+	packets := encodeAll(t, EncoderConfig{Application: Speech}, testaudio.Speech48(t))
 	want := decodeAll(t, packets)
 	lossy := func(fill func(d Decoder, dst []int16, next []byte)) []int16 {
 		d := newTestDecoder(t, 1)
@@ -183,7 +183,7 @@ func TestRedundancyBeatsConcealmentBeatsZeros(t *testing.T) {
 func TestConcealmentEndsInSilence(t *testing.T) {
 	d := newTestDecoder(t, 1)
 	buf := make([]int16, MaxSamples)
-	for _, p := range encodeAll(t, EncoderConfig{}, testaudio.Tone(300, Rate, Rate/2)) {
+	for _, p := range encodeAll(t, EncoderConfig{Application: Speech}, testaudio.Tone(300, Rate, Rate/2)) {
 		if _, err := d.Decode(buf, p); err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +230,7 @@ func TestStereoPacketsGiveMono(t *testing.T) {
 // A state that served another stream must neither keep its settings nor give away its audio.
 func TestPooledEncoderIsLikeNew(t *testing.T) {
 	pcm := testaudio.Speech48(t)
-	used, err := NewEncoder(EncoderConfig{Bitrate: 12000, Effort: 1})
+	used, err := NewEncoder(EncoderConfig{Application: Speech, Bitrate: 12000, Effort: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestPooledEncoderIsLikeNew(t *testing.T) {
 	dirty(used)
 	used.Close()
 	used.Close()
-	again, err := NewEncoder(EncoderConfig{})
+	again, err := NewEncoder(EncoderConfig{Application: Speech})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +305,7 @@ func TestEncoderConfigIsChecked(t *testing.T) {
 			t.Errorf("%d Hz: got %v, want ErrRate", rate, err)
 		}
 	}
-	for _, cfg := range []EncoderConfig{{Channels: 3}, {Channels: 2}, {Application: 7}, {Bitrate: 100}, {Effort: 11}} {
+	for _, cfg := range []EncoderConfig{{Channels: 3}, {Channels: 2, Application: Speech}, {Application: 7}, {Bitrate: 100}, {Effort: 11}} {
 		if _, err := NewEncoder(cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}
@@ -347,7 +347,7 @@ func TestSamplesReadsTheHeader(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, cfg := range []EncoderConfig{{}, {Application: Synthesis}} {
+	for _, cfg := range []EncoderConfig{{Application: Speech}, {Application: Synthesis}} {
 		for _, p := range encodeAll(f, cfg, testaudio.Tone(440, Rate, 4*FrameSamples)) {
 			f.Add(p, p)
 		}
@@ -377,7 +377,7 @@ func FuzzDecode(f *testing.F) {
 
 func BenchmarkEncode(b *testing.B) {
 	pcm := testaudio.Speech48(b)
-	for name, cfg := range map[string]EncoderConfig{"speech": {}, "speech-effort5": {Effort: 5}, "synthesis": {Application: Synthesis}} {
+	for name, cfg := range map[string]EncoderConfig{"synthesis": {}, "speech": {Application: Speech}, "speech-effort5": {Application: Speech, Effort: 5}} {
 		b.Run(name, func(b *testing.B) {
 			e := newTestEncoder(b, cfg)
 			buf := make([]byte, MaxBytes)
@@ -396,7 +396,7 @@ func BenchmarkEncode(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	packets := encodeAll(b, EncoderConfig{}, testaudio.Speech48(b))
+	packets := encodeAll(b, EncoderConfig{Application: Speech}, testaudio.Speech48(b))
 	d := newTestDecoder(b, 1)
 	buf := make([]int16, MaxSamples)
 	i := 0
