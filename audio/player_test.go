@@ -45,6 +45,19 @@ func (w *wire) WritePacket(p Packet) error {
 	return nil
 }
 
+// log returns what was sent so far, and when.
+func (w *wire) log() ([]Packet, []time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.packets), slices.Clone(w.times)
+}
+
+func (w *wire) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.packets, w.times = nil, nil
+}
+
 func (w *wire) sent() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,15 +179,16 @@ func TestPlayerDoesNotDriftInTenMinutes(t *testing.T) {
 		if took := got[1].At.Sub(start); took < 10*time.Minute || took > 10*time.Minute+2*packetDuration {
 			t.Errorf("ten minutes took %v", took)
 		}
-		for i, packet := range w.packets {
+		packets, times := w.log()
+		for i, packet := range packets {
 			if want := start.Add(time.Duration(i) * packetDuration); !packet.At.Equal(want) {
 				t.Fatalf("packet %d is at %v, want %v", i, packet.At.Sub(start), want.Sub(start))
 			}
-			if early := packet.At.Sub(w.times[i]); early > 0 {
+			if early := packet.At.Sub(times[i]); early > 0 {
 				t.Fatalf("packet %d was sent %v early", i, early)
 			}
 		}
-		if s := p.Stats(); s.Stalls != 0 || s.Errors != 0 || s.Packets != int64(len(w.packets)) {
+		if s := p.Stats(); s.Stalls != 0 || s.Errors != 0 || s.Packets != int64(len(packets)) {
 			t.Errorf("stats %+v", s)
 		}
 	})
@@ -196,8 +210,9 @@ func TestPlayerGivesUpTheTimeOfALongStall(t *testing.T) {
 		if s := p.Stats(); s.Stalls != 1 {
 			t.Errorf("stats %+v, want one stall", s)
 		}
-		for i := 12; i < len(w.times); i++ {
-			if d := w.times[i].Sub(w.times[i-1]); d != packetDuration {
+		_, times := w.log()
+		for i := 12; i < len(times); i++ {
+			if d := times[i].Sub(times[i-1]); d != packetDuration {
 				t.Fatalf("packet %d came %v after the one before", i, d)
 			}
 		}
@@ -219,7 +234,8 @@ func TestPlayerSendsNothingInSilence(t *testing.T) {
 		p.Flush()
 		time.Sleep(time.Second)
 		want := []time.Duration{0, 20 * time.Millisecond, 507 * time.Millisecond, 527 * time.Millisecond, 547 * time.Millisecond, 567 * time.Millisecond, 587 * time.Millisecond}
-		for i, packet := range w.packets {
+		packets, _ := w.log()
+		for i, packet := range packets {
 			if i >= len(want) || packet.At.Sub(start) != want[i] {
 				t.Fatalf("packet %d is at %v, want %v", i, packet.At.Sub(start), want)
 			}
@@ -227,8 +243,8 @@ func TestPlayerSendsNothingInSilence(t *testing.T) {
 				t.Errorf("packet %d lasts %v", i, packet.Duration)
 			}
 		}
-		if last := w.packets[len(w.packets)-1].Level; last != 127 || w.packets[0].Level < 10 || w.packets[0].Level > 20 {
-			t.Errorf("levels are %d and at the end %d", w.packets[0].Level, last)
+		if first, last := packets[0].Level, packets[len(packets)-1].Level; last != 127 || first < 10 || first > 20 {
+			t.Errorf("levels are %d and at the end %d", first, last)
 		}
 	})
 }
@@ -286,7 +302,8 @@ func TestPlayerPauseKeepsThePlace(t *testing.T) {
 		if got[1].Played != 200*time.Millisecond || got[1].Interrupted {
 			t.Errorf("finished %+v", got[1])
 		}
-		if d := w.packets[3].At.Sub(start); d != 10*time.Second+45*time.Millisecond {
+		packets, _ := w.log()
+		if d := packets[3].At.Sub(start); d != 10*time.Second+45*time.Millisecond {
 			t.Errorf("the packet after the pause is at %v", d)
 		}
 	})
@@ -470,7 +487,7 @@ func TestPlayerSoundsLikeWhatWasWritten(t *testing.T) {
 		defer p.Close()
 		pcm := testaudio.Speech48(t)[:48000]
 		for segment := range 2 {
-			w.packets = nil
+			w.forget()
 			mustWrite(t, p, Frame{Data: pcm, Rate: 48000, Channels: 1})
 			p.Flush()
 			time.Sleep(2 * time.Second)
@@ -480,7 +497,8 @@ func TestPlayerSoundsLikeWhatWasWritten(t *testing.T) {
 			}
 			var got []int16
 			buf := make([]int16, opus.MaxSamples)
-			for _, packet := range w.packets {
+			packets, _ := w.log()
+			for _, packet := range packets {
 				n, err := d.Decode(buf, packet.Data)
 				if err != nil {
 					t.Fatal(err)
