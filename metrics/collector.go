@@ -19,15 +19,33 @@ type Collector struct {
 	// Exact ids, not hashes: a false duplicate would be money lost. The map grows a table at a
 	// time, so that no single call pays for all.
 	seen    seen
-	buckets map[bucketKey]*sums
+	buckets map[bucketKey]*bucket
 }
 
-// bucketKey separates sums by outcome and source as well, to tell them apart later.
 type bucketKey struct {
 	kind            kind
 	provider, model string
-	outcome         Outcome
-	source          Source
+}
+
+// bucket has the sums of a line, apart by outcome and source to tell them apart later. There are
+// one to three parts, rarely more.
+type bucket []part
+
+type part struct {
+	outcome Outcome
+	source  Source
+	sums    sums
+}
+
+// part returns the sums for an outcome and a source.
+func (b *bucket) part(o Outcome, s Source) *sums {
+	for i := range *b {
+		if p := &(*b)[i]; p.outcome == o && p.source == s {
+			return &p.sums
+		}
+	}
+	*b = append(*b, part{outcome: o, source: s})
+	return &(*b)[len(*b)-1].sums
 }
 
 type seen map[string]struct{}
@@ -38,7 +56,7 @@ func (s *seen) first(id string) bool {
 		return true
 	}
 	if *s == nil {
-		*s = make(seen, 64)
+		*s = make(seen, 256)
 	}
 	before := len(*s)
 	(*s)[id] = struct{}{}
@@ -53,16 +71,11 @@ func (c *Collector) Record(_ context.Context, e Event) { c.Add(e) }
 // number above zero, such as the event of an acquired connection.
 func (c *Collector) Add(e Event) bool {
 	k, add, ok := sumsOf(e)
-	if !ok {
-		return false
-	}
-	var none sums
-	if !none.add(&add) {
+	if !ok || !add.any() {
 		return false
 	}
 	h := e.Head()
-	key := bucketKey{k, h.Metadata.ModelProvider, h.Metadata.ModelName,
-		cmp.Or(h.Outcome, Delivered), cmp.Or(h.Source, FromProvider)}
+	key := bucketKey{k, h.Metadata.ModelProvider, h.Metadata.ModelName}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,12 +85,13 @@ func (c *Collector) Add(e Event) bool {
 	b := c.buckets[key]
 	if b == nil {
 		if c.buckets == nil {
-			c.buckets = make(map[bucketKey]*sums)
+			c.buckets = make(map[bucketKey]*bucket)
 		}
-		b = new(sums)
+		b = new(bucket)
 		c.buckets[key] = b
 	}
-	return b.add(&add)
+	b.part(cmp.Or(h.Outcome, Delivered), cmp.Or(h.Source, FromProvider)).add(&add)
+	return true
 }
 
 // Usage returns all that was used, delivered or not.
@@ -90,22 +104,25 @@ func (c *Collector) Usage() Usage {
 // and sources add up to Usage.
 func (c *Collector) UsageOf(keep func(Outcome, Source) bool) Usage {
 	entries := c.copy()
-	entries = slices.DeleteFunc(entries, func(e entry) bool { return !keep(e.key.outcome, e.key.source) })
 	slices.SortFunc(entries, func(a, b entry) int { return a.key.compare(b.key) })
 	u := Usage{Models: make([]ModelUsage, 0, len(entries))}
-	for len(entries) > 0 {
-		e := entries[0]
-		for entries = entries[1:]; len(entries) > 0 && e.key.compare(entries[0].key) == 0; entries = entries[1:] {
-			e.sums.add(&entries[0].sums)
+	for _, e := range entries {
+		var total sums
+		for i := range e.parts {
+			if p := &e.parts[i]; keep(p.outcome, p.source) {
+				total.add(&p.sums)
+			}
 		}
-		u.Models = append(u.Models, e.sums.line(e.key))
+		if total != (sums{}) {
+			u.Models = append(u.Models, total.line(e.key))
+		}
 	}
 	return u
 }
 
 type entry struct {
-	key  bucketKey
-	sums sums
+	key   bucketKey
+	parts bucket
 }
 
 // copy returns the buckets in no order.
@@ -113,8 +130,8 @@ func (c *Collector) copy() []entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	entries := make([]entry, 0, len(c.buckets))
-	for k, s := range c.buckets {
-		entries = append(entries, entry{k, *s})
+	for k, b := range c.buckets {
+		entries = append(entries, entry{k, slices.Clone(*b)})
 	}
 	return entries
 }

@@ -41,9 +41,8 @@ type UsageSummary struct {
 //
 // Deprecated: use Collector.Add.
 func (c *UsageCollector) Collect(e Event) {
-	k, add, ok := sumsOf(e)
-	var s sums
-	if !ok || !s.add(&add) { // s is add without its negative numbers
+	k, s, ok := sumsOf(e)
+	if !ok || !s.any() {
 		return
 	}
 	c.mu.Lock()

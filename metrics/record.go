@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -43,16 +44,15 @@ func WithTags(ctx context.Context, t Tags) context.Context {
 // TagsFrom returns the tags of ctx.
 func TagsFrom(ctx context.Context) Tags { return scopeOf(ctx).tags }
 
+// merge returns t with the non-empty fields of o.
 func (t Tags) merge(o Tags) Tags {
-	for _, f := range []struct {
-		dst *string
-		src string
-	}{{&t.SessionID, o.SessionID}, {&t.AgentID, o.AgentID}, {&t.TurnID, o.TurnID}, {&t.SpeechID, o.SpeechID}, {&t.Tool, o.Tool}} {
-		if f.src != "" {
-			*f.dst = f.src
-		}
+	return Tags{
+		SessionID: cmp.Or(o.SessionID, t.SessionID),
+		AgentID:   cmp.Or(o.AgentID, t.AgentID),
+		TurnID:    cmp.Or(o.TurnID, t.TurnID),
+		SpeechID:  cmp.Or(o.SpeechID, t.SpeechID),
+		Tool:      cmp.Or(o.Tool, t.Tool),
 	}
-	return t
 }
 
 // Record completes e (id, time stamp, tags of ctx) and hands it to the recorder of ctx. Without a

@@ -68,9 +68,16 @@ func realtimeSums(e *Realtime) sums {
 	return s
 }
 
-// add adds o to s and reports whether that changed s.
-func (s *sums) add(o *sums) bool {
-	before := *s
+// any reports whether there is anything to add in s.
+func (s *sums) any() bool {
+	return s.input > 0 || s.output > 0 || s.audioTime > 0 || s.characters > 0 || s.requests > 0 ||
+		s.cached > 0 || s.creation > 0 || s.audio > 0 || s.text > 0 || s.image > 0 ||
+		s.cachedAudio > 0 || s.cachedText > 0 || s.cachedImage > 0 ||
+		s.outputAudio > 0 || s.outputText > 0 || s.connectedTime > 0
+}
+
+// add adds o to s.
+func (s *sums) add(o *sums) {
 	s.input = plus(s.input, o.input)
 	s.cached = plus(s.cached, o.cached)
 	s.creation = plus(s.creation, o.creation)
@@ -87,7 +94,6 @@ func (s *sums) add(o *sums) bool {
 	s.requests = plus(s.requests, o.requests)
 	s.audioTime = plus(s.audioTime, o.audioTime)
 	s.connectedTime = plus(s.connectedTime, o.connectedTime)
-	return *s != before
 }
 
 // plus is a + b where a negative b counts as zero and too much stays at the largest number.
