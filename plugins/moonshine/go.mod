@@ -9,6 +9,8 @@ require (
 	golang.org/x/sys v0.45.0
 )
 
+require github.com/thesyncim/gopus v0.1.2 // indirect
+
 replace (
 	github.com/parley-go/parley => ../..
 	github.com/parley-go/parley/models/moonshine => ../../models/moonshine

@@ -23,7 +23,7 @@ func BenchmarkTranscribe(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			m, s := model(b), &Scratch{}
-			samples := golden.Floats(b, c.file)
+			samples := golden.Samples(b, c.file)
 			for len(samples) < c.samples {
 				samples = append(samples, samples[:min(len(samples), c.samples-len(samples))]...)
 			}
@@ -44,7 +44,7 @@ func BenchmarkTranscribe(b *testing.B) {
 
 func BenchmarkEncode(b *testing.B) {
 	m, s := model(b), &Scratch{}
-	samples := golden.Floats(b, "espeak_timer.wav")
+	samples := golden.Samples(b, "espeak_timer.wav")
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := m.encode(context.Background(), kernel.Best(1), s, samples); err != nil {
@@ -56,7 +56,7 @@ func BenchmarkEncode(b *testing.B) {
 
 func BenchmarkToken(b *testing.B) {
 	m, s := model(b), &Scratch{}
-	frames, n, err := m.encode(context.Background(), kernel.Best(1), s, golden.Floats(b, "espeak_timer.wav"))
+	frames, n, err := m.encode(context.Background(), kernel.Best(1), s, golden.Samples(b, "espeak_timer.wav"))
 	if err != nil {
 		b.Fatal(err)
 	}

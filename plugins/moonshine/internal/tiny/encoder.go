@@ -16,7 +16,7 @@ func frameCount(n int) (first, second, third int) {
 
 // encode listens to samples and returns the frames, each width floats. They are on top of the
 // scratch. There must be MinSamples to MaxSamples of them.
-func (m *Model) encode(ctx context.Context, k kernel.Kernel, s *Scratch, samples []float32) (frames []float32, n int, err error) {
+func (m *Model) encode(ctx context.Context, k kernel.Kernel, s *Scratch, samples []int16) (frames []float32, n int, err error) {
 	_, _, n = frameCount(len(samples))
 	x := s.take(n * width)
 	if err := m.enc.convolve(ctx, k, s, x, samples); err != nil {
@@ -36,11 +36,14 @@ func (m *Model) encode(ctx context.Context, k kernel.Kernel, s *Scratch, samples
 }
 
 // convolve turns samples into frames with three convolutions.
-func (e *encoder) convolve(ctx context.Context, k kernel.Kernel, s *Scratch, out, samples []float32) error {
+func (e *encoder) convolve(ctx context.Context, k kernel.Kernel, s *Scratch, out []float32, samples []int16) error {
 	defer s.release(s.at)
 	n1, n2, n3 := frameCount(len(samples))
 	audio := s.take(len(samples) + conv1Row - conv1Taps)
-	clear(audio[copy(audio, samples):])
+	for i, v := range samples {
+		audio[i] = float32(v) / 32768
+	}
+	clear(audio[len(samples):])
 
 	one := s.take(n1 * width)
 	k.Mul(kernel.Rows{Data: one, N: n1, Stride: width}, kernel.Rows{Data: audio, N: n1, Stride: conv1Stride}, e.conv1.kernelRows(), conv1Row)

@@ -118,7 +118,7 @@ func TestTwoWorkersEqualReference(t *testing.T) {
 
 func compare(t *testing.T, k kernel.Kernel, ids []int, name string, want fileReference) {
 	m, s := model(t), &Scratch{}
-	samples := golden.Floats(t, name)
+	samples := golden.Samples(t, name)
 	frames, n, err := m.encode(context.Background(), k, s, samples)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestSegmentsHaveTheirTextAlone(t *testing.T) {
 		if raceEnabled && i > 0 {
 			break
 		}
-		samples := golden.Floats(t, seg.File)[seg.From:seg.To]
+		samples := golden.Samples(t, seg.File)[seg.From:seg.To]
 		if _, _, n := frameCount(len(samples)); n != seg.Frames {
 			t.Errorf("segment %d has %d frames, want %d", i, n, seg.Frames)
 		}

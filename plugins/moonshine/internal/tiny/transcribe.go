@@ -25,9 +25,9 @@ func limitOf(n int) int {
 	return min(int(math.Ceil(6.5*float64(n)/Rate))+1, maxTokens)
 }
 
-// Transcribe turns samples in [-1, 1) into text. Audio below MinSamples gives no text, above
+// Transcribe turns mono samples at Rate into text. Audio below MinSamples gives no text, above
 // MaxSamples an error. The end of ctx is noticed within a layer and returned as its error.
-func (m *Model) Transcribe(ctx context.Context, k kernel.Kernel, s *Scratch, samples []float32) (Transcript, error) {
+func (m *Model) Transcribe(ctx context.Context, k kernel.Kernel, s *Scratch, samples []int16) (Transcript, error) {
 	if len(samples) < MinSamples {
 		return Transcript{}, ctx.Err()
 	}
