@@ -337,32 +337,32 @@ func manyModels(n, total int) []Event {
 	return events
 }
 
-// The benchmarks start a new session after 4096 events, more than an hour of talk.
+// The benchmarks start a new session after 1024 events, about half an hour of talk.
 func BenchmarkCollectorAdd(b *testing.B) {
-	events := manyModels(4, 4096)
+	events := manyModels(4, 1024)
 	var c Collector
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		if i&4095 == 0 {
+		if i&1023 == 0 {
 			c.Reset()
 		}
-		c.Add(events[i&4095])
+		c.Add(events[i&1023])
 		i++
 	}
 }
 
-// All goroutines add to one session; each resets it after 4096 of its own events.
+// All goroutines add to one session; each resets it after 1024 of its own events.
 func BenchmarkCollectorAddParallel(b *testing.B) {
 	var c Collector
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
-		events := manyModels(4, 4096)
+		events := manyModels(4, 1024)
 		for i := 0; pb.Next(); i++ {
-			if i&4095 == 4095 {
+			if i&1023 == 1023 {
 				c.Reset()
 			}
-			c.Add(events[i&4095])
+			c.Add(events[i&1023])
 		}
 	})
 }
@@ -370,13 +370,13 @@ func BenchmarkCollectorAddParallel(b *testing.B) {
 // BenchmarkRecord is the whole path of an event: id, time stamp, tags, sum. Making the event is the
 // caller's.
 func BenchmarkRecord(b *testing.B) {
-	events := make([]LLM, 4096)
+	events := make([]LLM, 1024)
 	var c Collector
 	ctx := WithTags(WithRecorder(context.Background(), &c), Tags{SessionID: "se_1", SpeechID: "sp_1"})
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		if i&4095 == 0 {
+		if i&1023 == 0 {
 			b.StopTimer()
 			c.Reset()
 			for j := range events {
@@ -384,7 +384,7 @@ func BenchmarkRecord(b *testing.B) {
 			}
 			b.StartTimer()
 		}
-		Record(ctx, &events[i&4095])
+		Record(ctx, &events[i&1023])
 		i++
 	}
 }
