@@ -1,0 +1,2 @@
+// Package roomtest holds the tests of package room that need a LiveKit server.
+package roomtest

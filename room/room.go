@@ -1,0 +1,286 @@
+package room
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+	"github.com/pion/webrtc/v4"
+
+	"github.com/parley-go/parley/session"
+)
+
+// joinTimeout bounds Join when its context does not.
+const joinTimeout = 20 * time.Second
+
+// Subscribe says which tracks of others arrive.
+type Subscribe int
+
+// The choices of tracks. The microphone of the linked participant arrives with each of them.
+const (
+	SubscribeAll Subscribe = iota
+	SubscribeNone
+	SubscribeAudio
+	SubscribeVideo
+)
+
+// Options are the settings of Join.
+type Options struct {
+	URL       string       // of the LiveKit server, e.g. "wss://example.livekit.cloud"; required
+	Token     string       // JWT that lets us join; required
+	Name      string       // of the room, as far as known before joining; used for logs and Room.Name
+	Subscribe Subscribe    // default SubscribeAll
+	Logger    *slog.Logger // default slog.Default()
+	// SDK is passed to LiveKit's SDK, e.g. for encryption or a proxy.
+	SDK []lksdk.ConnectOption
+}
+
+// Room is a connection to a LiveKit room. It is made by Join and ended by Leave, by the server, or
+// when reconnecting fails. Its methods may be called from any goroutine.
+type Room struct {
+	opts     Options
+	log      *slog.Logger
+	sdk      *lksdk.Room
+	engine   *lksdk.RTCEngine // nil when the guard does not fit
+	texts    *textReader      // nil when the guard does not fit
+	hub      *hub
+	joined   atomic.Bool
+	defaults *transport // what Open and Close of the room itself use
+
+	ctx    context.Context // ends with the connection
+	cancel context.CancelFunc
+
+	once         sync.Once
+	disconnected chan struct{}
+	reason       string // read after disconnected
+
+	mu     sync.Mutex
+	online chan struct{} // closed while connected, open while reconnecting
+
+	// What the dispatcher owns.
+	listeners  []*listener
+	presence   *presence
+	mics       []*mic
+	early      []earlyText     // of people who have not arrived yet, at most maxEarlyTexts
+	subscribed map[string]bool // SIDs of own tracks that somebody subscribed to
+	bound      *binding        // nil while no session uses the room
+}
+
+// Join connects to a room. It returns when we are in it, or with ErrURL, ErrToken, ErrUnreachable or
+// the end of ctx; it gives up after 20 seconds in any case. The caller ends the room with Leave.
+func Join(ctx context.Context, opts Options) (_ *Room, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("join room: %w", err)
+		}
+	}()
+	if err := checkURL(opts.URL); err != nil {
+		return nil, err
+	}
+	if opts.Token == "" {
+		return nil, fmt.Errorf("%w: it is empty", ErrToken)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	r := newRoom(opts)
+	if err := r.join(ctx); err != nil {
+		r.finish("JOIN_FAILURE")
+		return nil, err
+	}
+	return r, nil
+}
+
+// newRoom makes a room that is not joined yet.
+func newRoom(opts Options) *Room {
+	r := &Room{
+		opts:         opts,
+		log:          opts.Logger,
+		hub:          newHub(opts.Logger),
+		disconnected: make(chan struct{}),
+		online:       make(chan struct{}),
+		subscribed:   make(map[string]bool),
+	}
+	close(r.online)
+	r.defaults = &transport{room: r}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.presence = newPresence(r.onJoined, r.onLeft)
+	r.sdk = lksdk.NewRoom(r.callbacks())
+	r.sdk.SetLogger(newSDKLog(r.log, &r.joined))
+	r.guard()
+	return r
+}
+
+// guard puts the guard in its place. Without it there is no text input, as a handler for text streams
+// would let any participant end the process.
+func (r *Room) guard() {
+	texts := newTextReader(topicChat, r.log, r.onText)
+	engine, err := installGuard(&guard{
+		Room:       r.sdk,
+		streams:    texts,
+		subscribed: func(sid string) { r.hub.post(func() { r.onSubscribed(sid) }) },
+		panicked: func(where string, v any) {
+			r.log.Error("panic while handling what the server sent", "where", where, "panic", v)
+		},
+	})
+	if err != nil {
+		r.log.Error("text input is off, and handlers for streams are not safe to register", "error", err)
+		return
+	}
+	r.engine, r.texts = engine, texts
+}
+
+func (r *Room) join(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, ErrUnreachable)
+	defer cancel()
+	opts := append([]lksdk.ConnectOption{
+		lksdk.WithAutoSubscribe(r.opts.Subscribe == SubscribeAll),
+		lksdk.WithLogger(newSDKLog(r.log, &r.joined)),
+	}, r.opts.SDK...)
+	failed := make(chan error, 1)
+	go func() { failed <- r.sdk.JoinWithContextAndToken(ctx, r.opts.URL, r.opts.Token, opts...) }()
+	select {
+	case err := <-failed:
+		if err != nil {
+			r.sdk.Disconnect()
+			return joinError(ctx, err)
+		}
+	case <-ctx.Done():
+		go func() { // the SDK notices the end of ctx within its own timeout
+			<-failed
+			r.sdk.Disconnect()
+		}()
+		return context.Cause(ctx)
+	}
+	r.joined.Store(true)
+	r.hub.post(func() {
+		for _, m := range r.present() {
+			r.presence.arrive(m)
+		}
+	})
+	return nil
+}
+
+// Leave leaves the room and returns when that is done, or with the error of ctx when it ends first;
+// the room is over then, too. It may be called more than once.
+func (r *Room) Leave(ctx context.Context) error {
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		r.sdk.Disconnect() // which fires no callback
+		r.finish(livekit.DisconnectReason_CLIENT_INITIATED.String())
+		<-r.hub.done
+	}()
+	select {
+	case <-left:
+		return nil
+	case <-ctx.Done():
+		r.finish(livekit.DisconnectReason_CLIENT_INITIATED.String())
+		return fmt.Errorf("leave room: %w", context.Cause(ctx))
+	}
+}
+
+// finish marks the end of the connection, once.
+func (r *Room) finish(reason string) {
+	r.once.Do(func() {
+		r.reason = reason
+		close(r.disconnected)
+		r.hub.post(func() {
+			if r.bound != nil {
+				r.bound.host.Disconnected(reason)
+			}
+			r.emit(Disconnected{reason})
+		})
+		r.hub.close()
+		r.cancel()
+	})
+}
+
+// Disconnected is closed when the connection is over.
+func (r *Room) Disconnected() <-chan struct{} { return r.disconnected }
+
+// DisconnectReason says why the connection is over, in LiveKit's words, e.g. "ROOM_DELETED". It is
+// empty until Disconnected is closed.
+func (r *Room) DisconnectReason() string {
+	select {
+	case <-r.disconnected:
+		return r.reason
+	default:
+		return ""
+	}
+}
+
+// LocalIdentity is our identity in the room.
+func (r *Room) LocalIdentity() string { return r.sdk.LocalParticipant.Identity() }
+
+// Name is the name of the room.
+func (r *Room) Name() string {
+	if name := r.sdk.Name(); name != "" {
+		return name
+	}
+	return r.opts.Name
+}
+
+// SDK is LiveKit's own object for the room, for everything that has no method here. Its callbacks are
+// taken; use On. Handlers for streams may be registered on it, and see no attributes of trailers. Do
+// not call its Disconnect; use Leave.
+func (r *Room) SDK() *lksdk.Room { return r.sdk }
+
+// Participants are the others in the room, in no particular order.
+func (r *Room) Participants() []session.Participant {
+	var out []session.Participant
+	for _, p := range r.sdk.GetRemoteParticipants() {
+		out = append(out, participantOf(p))
+	}
+	return out
+}
+
+// WaitForParticipant returns somebody who is in the room or comes: the one with the given identity,
+// or with "" the first of the given kinds, which are standard, sip and connector by default. It fails
+// when ctx ends, and with ErrDisconnected.
+func (r *Room) WaitForParticipant(ctx context.Context, identity string, kinds ...string) (session.Participant, error) {
+	if len(kinds) == 0 {
+		kinds = defaultKinds
+	}
+	want := linker{self: r.LocalIdentity(), want: identity, kinds: kinds}
+	found := make(chan session.Participant, 1) // the first is enough; more are dropped
+	cancel := On(r, func(e ParticipantJoined) {
+		if identity != e.Participant.Identity && (identity != "" || !want.fits(&member{Participant: e.Participant})) {
+			return
+		}
+		select {
+		case found <- e.Participant:
+		default:
+		}
+	})
+	defer cancel()
+	select {
+	case p := <-found:
+		return p, nil
+	case <-ctx.Done():
+		return session.Participant{}, fmt.Errorf("wait for participant: %w", context.Cause(ctx))
+	case <-r.disconnected:
+		return session.Participant{}, fmt.Errorf("wait for participant: %w", ErrDisconnected)
+	}
+}
+
+// present are the others as the SDK knows them.
+func (r *Room) present() []*member {
+	var out []*member
+	for _, p := range r.sdk.GetRemoteParticipants() {
+		out = append(out, &member{Participant: participantOf(p), key: p})
+	}
+	return out
+}
+
+// isMic says whether a publication is a microphone.
+func isMic(pub lksdk.TrackPublication) bool {
+	return pub.Kind() == lksdk.TrackKindAudio && pub.Source() == livekit.TrackSource_MICROPHONE
+}
+
+var _ rtpTrack = (*webrtc.TrackRemote)(nil)

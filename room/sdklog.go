@@ -1,0 +1,86 @@
+package room
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+
+	"github.com/livekit/protocol/logger"
+)
+
+// sdkLog is the SDK's logger, bridged to slog. What the SDK calls a warning or an error is a warning
+// to us, as it retries by itself; the rest is dropped. Until joined is set warnings are debug lines,
+// for Join returns the same thing as an error.
+type sdkLog struct {
+	to     *slog.Logger
+	joined *atomic.Bool
+	fixed  []any
+}
+
+func newSDKLog(to *slog.Logger, joined *atomic.Bool) logger.Logger {
+	return &sdkLog{to: to, joined: joined}
+}
+
+func (l *sdkLog) Debugw(string, ...any) {}
+func (l *sdkLog) Infow(string, ...any)  {}
+
+func (l *sdkLog) Warnw(msg string, err error, kv ...any)  { l.warn(msg, err, kv) }
+func (l *sdkLog) Errorw(msg string, err error, kv ...any) { l.warn(msg, err, kv) }
+
+func (l *sdkLog) warn(msg string, err error, kv []any) {
+	level := slog.LevelDebug
+	if l.joined.Load() {
+		level = slog.LevelWarn
+	}
+	ctx := context.Background()
+	if !l.to.Enabled(ctx, level) {
+		return
+	}
+	var attrs []slog.Attr
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	attrs = appendPlain(attrs, l.fixed)
+	attrs = appendPlain(attrs, kv)
+	l.to.LogAttrs(ctx, level, "livekit: "+msg, attrs...)
+}
+
+// appendPlain keeps texts, numbers and truths. The rest of what the SDK logs are structs of
+// connections, with tokens in them.
+func appendPlain(attrs []slog.Attr, kv []any) []slog.Attr {
+	for i := 0; i+1 < len(kv); i += 2 {
+		key, ok := kv[i].(string)
+		if !ok {
+			continue
+		}
+		switch v := kv[i+1].(type) {
+		case string, bool, int, int64, uint32, uint64, float64:
+			attrs = append(attrs, slog.Any(key, v))
+		}
+	}
+	return attrs
+}
+
+func (l *sdkLog) WithValues(kv ...any) logger.Logger {
+	return &sdkLog{to: l.to, joined: l.joined, fixed: append(slices.Clip(l.fixed), kv...)}
+}
+
+func (l *sdkLog) WithUnlikelyValues(kv ...any) logger.UnlikelyLogger {
+	return logger.NewUnlikelyLogger(l, kv...)
+}
+
+func (l *sdkLog) WithName(string) logger.Logger      { return l }
+func (l *sdkLog) WithComponent(string) logger.Logger { return l }
+func (l *sdkLog) WithCallDepth(int) logger.Logger    { return l }
+func (l *sdkLog) WithItemSampler() logger.Logger     { return l }
+func (l *sdkLog) WithoutSampler() logger.Logger      { return l }
+
+func (l *sdkLog) WithDeferredValues() (logger.Logger, logger.DeferredFieldResolver) {
+	return l, discardFields{}
+}
+
+type discardFields struct{}
+
+func (discardFields) Resolve(...any) {}
+func (discardFields) Reset()         {}
