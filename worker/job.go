@@ -1,0 +1,282 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+
+	"github.com/parley-go/parley/room"
+	"github.com/parley-go/parley/session"
+)
+
+// The reasons for the end of a job that are not the application's own. Tools around LiveKit search
+// logs for these texts.
+const (
+	reasonUser           = "user requested"
+	reasonDisconnected   = "room disconnected"
+	reasonCrashed        = "job crashed"
+	reasonParentShutdown = "parent process shutdown"
+	reasonSessionClosed  = "session closed"
+)
+
+// Job is one conversation that the worker was asked to hold, as the entrypoint sees it. All methods
+// may be called from any goroutine.
+type Job struct {
+	w     *Worker
+	info  *livekit.Job
+	url   string
+	token string
+	ident string
+	log   *slog.Logger
+
+	ctx    context.Context // of the entrypoint
+	cancel context.CancelFunc
+	ending chan struct{} // closed when the end begins
+	over   chan struct{} // closed when everything is done
+
+	mu         sync.Mutex
+	reason     string
+	err        error
+	room       *Room
+	session    *session.Session // the first that was started in the job's room
+	callbacks  []func(ctx context.Context, reason string) error
+	closed     bool // callbacks have run
+	statusSent bool
+}
+
+type jobKey struct{}
+
+// FromContext returns the job that ctx belongs to, nil if none.
+func FromContext(ctx context.Context) *Job {
+	j, _ := ctx.Value(jobKey{}).(*Job)
+	return j
+}
+
+// ID is the server's id of the job.
+func (j *Job) ID() string { return j.info.GetId() }
+
+// Info is what the server said about the job: its room, participant and metadata. It must not be
+// changed.
+func (j *Job) Info() *livekit.Job { return j.info }
+
+// Metadata decodes the JSON metadata of the dispatch into v.
+func (j *Job) Metadata(v any) error {
+	if err := json.Unmarshal([]byte(j.info.GetMetadata()), v); err != nil {
+		return fmt.Errorf("reading metadata of job %s: %w", j.ID(), err)
+	}
+	return nil
+}
+
+// Identity is as whom the agent joins the room.
+func (j *Job) Identity() string { return j.ident }
+
+// Logger logs with the job's id and room.
+func (j *Job) Logger() *slog.Logger { return j.log }
+
+// Done is closed when the job begins to end.
+func (j *Job) Done() <-chan struct{} { return j.ending }
+
+// Room is the job's room, for Session.Start. It is joined when the session starts, or by Connect.
+func (j *Job) Room() *Room { return j.room }
+
+// Session is the first session that was started in the job's room, nil before. It is the one that is
+// closed and reported when the job ends.
+func (j *Job) Session() *session.Session {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.session
+}
+
+// OnShutdown has f called when the job ends, after the session is closed, its usage final, and the
+// room left. Callbacks run in the order in which they were added, each with ShutdownTimeout; their
+// errors and panics are logged. One that is added too late runs at once.
+func (j *Job) OnShutdown(f func(ctx context.Context, reason string) error) {
+	j.mu.Lock()
+	late, reason := j.closed, j.reason
+	if !late {
+		j.callbacks = append(j.callbacks, f)
+	}
+	j.mu.Unlock()
+	if late {
+		j.callback(f, reason)
+	}
+}
+
+// Shutdown ends the job; reason "" is "user requested". It returns at once; only the first end
+// counts.
+func (j *Job) Shutdown(reason string) { j.end(first(reason, reasonUser), nil) }
+
+// end begins the end of the job, once.
+func (j *Job) end(reason string, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.ending:
+	default:
+		j.reason, j.err = reason, err
+		close(j.ending)
+	}
+}
+
+// launch starts the job of an assignment.
+func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) {
+	info := a.GetJob()
+	if info == nil {
+		info = r.Job
+	}
+	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: r.accept.Identity,
+		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
+		ending: make(chan struct{}), over: make(chan struct{})}
+	j.ctx, j.cancel = context.WithCancel(context.WithValue(context.Background(), jobKey{}, j))
+	j.room = &Room{job: j}
+	w.mu.Lock()
+	w.active[j.ID()] = j
+	draining := w.draining
+	w.jobs.Add(1)
+	w.mu.Unlock()
+	w.sendJobStatus(j.ID(), livekit.JobStatus_JS_RUNNING, "")
+	if draining {
+		j.end(reasonParentShutdown, nil)
+	}
+	go func() {
+		defer w.jobs.Done()
+		defer close(j.over)
+		j.run()
+		w.mu.Lock()
+		delete(w.active, j.ID())
+		w.mu.Unlock()
+	}()
+}
+
+// runEntrypoint runs the user's code.
+func (j *Job) runEntrypoint() {
+	returned := false
+	defer func() {
+		p := recover()
+		switch {
+		case p != nil:
+			j.log.Error("unhandled exception while running the job task", "panic", p, "stack", string(debug.Stack()))
+			j.end(reasonCrashed, fmt.Errorf("panic in entrypoint: %v", p))
+		case !returned: // runtime.Goexit
+			j.end(reasonCrashed, errors.New("entrypoint ended its goroutine"))
+		}
+	}()
+	err := j.w.opt.Entrypoint(j.ctx, j)
+	returned = true
+	if err != nil && !errors.Is(err, context.Canceled) {
+		j.log.Error(reasonCrashed, "err", err)
+		j.end(reasonCrashed, err)
+	}
+}
+
+// Room is the room of a job; it implements session.Transport.
+type Room struct {
+	job *Job
+
+	mu  sync.Mutex // held while joining, which has a deadline
+	lk  *room.Room
+	end bool
+}
+
+var (
+	_ session.Transport = (*Room)(nil)
+	_ session.HangUper  = (*Room)(nil)
+)
+
+// Connect joins the room with the token that the server gave for the job. A second call returns the
+// same connection.
+func (r *Room) Connect(ctx context.Context) (*room.Room, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lk != nil {
+		return r.lk, nil
+	}
+	if r.end {
+		return nil, fmt.Errorf("joining room of job %s: the job has ended", r.job.ID())
+	}
+	lk, err := room.Join(ctx, room.Options{URL: r.job.url, Token: r.job.token, Name: r.job.info.GetRoom().GetName(), Logger: r.job.log})
+	if err != nil {
+		return nil, fmt.Errorf("joining room of job %s: %w", r.job.ID(), err)
+	}
+	r.lk = lk
+	go func() { // ends with the room, which is left when the job ends
+		<-lk.Disconnected()
+		r.job.end(reasonDisconnected, nil)
+	}()
+	return lk, nil
+}
+
+// Open implements session.Transport.
+func (r *Room) Open(ctx context.Context, h session.Host) (session.IO, error) {
+	lk, err := r.Connect(ctx)
+	if err != nil {
+		return session.IO{}, err
+	}
+	ends, err := lk.Open(ctx, h)
+	if err != nil {
+		return ends, err
+	}
+	if s, ok := session.SessionOf(h); ok {
+		r.job.adopt(s)
+	}
+	return ends, nil
+}
+
+// Close implements session.Transport. The room is left when the job ends, not when the session does.
+func (r *Room) Close(ctx context.Context) error {
+	r.mu.Lock()
+	lk := r.lk
+	r.mu.Unlock()
+	if lk == nil {
+		return nil
+	}
+	return lk.Close(ctx)
+}
+
+// HangUp implements session.HangUper: it deletes the room, which ends the call for everybody.
+func (r *Room) HangUp(ctx context.Context) error {
+	j := r.job
+	// The server says so when the room goes; the job must be known as ended before.
+	j.finalStatus()
+	api := lksdk.NewRoomServiceClient(j.w.opt.URL, j.w.opt.APIKey, j.w.opt.APISecret)
+	_, err := api.DeleteRoom(ctx, &livekit.DeleteRoomRequest{Room: j.info.GetRoom().GetName()})
+	if err != nil {
+		return fmt.Errorf("deleting room: %w", err)
+	}
+	return nil
+}
+
+func (r *Room) leave(ctx context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end = true
+	if r.lk == nil {
+		return nil
+	}
+	return r.lk.Leave(ctx)
+}
+
+// adopt makes s the session of the job, if it is the first, and ends the job when it closes.
+func (j *Job) adopt(s *session.Session) {
+	j.mu.Lock()
+	mine := j.session == nil
+	if mine {
+		j.session = s
+	}
+	j.mu.Unlock()
+	if !mine {
+		return
+	}
+	done := s.Done()
+	go func() { // ends with the session, which is closed when the job ends
+		<-done
+		j.end(reasonSessionClosed, nil)
+	}()
+}

@@ -1,0 +1,139 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/parley-go/parley/session"
+)
+
+// Options say what a worker does. Entrypoint is required; the zero value of the rest is usable.
+type Options struct {
+	// Entrypoint is called once per job. Its return does not end the job, its error does. A panic
+	// in it ends the job with status failed and harms nothing else. ctx ends with the job.
+	Entrypoint func(ctx context.Context, job *Job) error
+	// OnRequest decides whether a job is taken, by Accept or Reject of r within 8 s; nil accepts.
+	OnRequest func(ctx context.Context, r *JobRequest) error
+	// OnReport gets the report of every job that had a session, when the job is over and its
+	// shutdown callbacks have run; nil drops it. It has 30 s.
+	OnReport func(ctx context.Context, r *session.Report) error
+
+	// AgentName is the name that the agent is dispatched by; "" takes part in every room.
+	// Default: LIVEKIT_AGENT_NAME. LIVEKIT_AGENT_NAME_OVERRIDE wins over both.
+	AgentName string
+	// URL, APIKey and APISecret are of the LiveKit server; default LIVEKIT_URL, LIVEKIT_API_KEY and
+	// LIVEKIT_API_SECRET.
+	URL, APIKey, APISecret string
+
+	// MaxJobs is how many jobs run at once; 0 means any number.
+	MaxJobs int
+	// MaxRetry is how often in a row a lost connection to the server is tried again: default 16;
+	// negative means for ever.
+	MaxRetry int
+	// ShutdownTimeout bounds each shutdown callback: default 10 s.
+	ShutdownTimeout time.Duration
+	// Logger is where the worker logs; default slog.Default().
+	Logger *slog.Logger
+}
+
+// Errors of options. They name the environment variable that would help.
+var (
+	ErrNoURL        = errors.New("no LiveKit URL: set LIVEKIT_URL")
+	ErrNoAPIKey     = errors.New("no LiveKit API key: set LIVEKIT_API_KEY")
+	ErrNoAPISecret  = errors.New("no LiveKit API secret: set LIVEKIT_API_SECRET")
+	ErrNoEntrypoint = errors.New("worker has no entrypoint")
+)
+
+const (
+	defaultMaxRetry        = 16
+	firstRegistrationTries = 4 // of a worker that was never registered: it is probably set up wrongly
+	defaultShutdownTimeout = 10 * time.Second
+)
+
+func (o Options) defaults() (Options, error) {
+	o.AgentName = first(os.Getenv("LIVEKIT_AGENT_NAME_OVERRIDE"), o.AgentName, os.Getenv("LIVEKIT_AGENT_NAME"))
+	o.URL = first(o.URL, os.Getenv("LIVEKIT_URL"))
+	o.APIKey = first(o.APIKey, os.Getenv("LIVEKIT_API_KEY"))
+	o.APISecret = first(o.APISecret, os.Getenv("LIVEKIT_API_SECRET"))
+	if o.MaxRetry == 0 {
+		o.MaxRetry = defaultMaxRetry
+	}
+	if o.ShutdownTimeout <= 0 {
+		o.ShutdownTimeout = defaultShutdownTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	switch {
+	case o.Entrypoint == nil:
+		return o, ErrNoEntrypoint
+	case o.URL == "":
+		return o, ErrNoURL
+	case o.APIKey == "":
+		return o, ErrNoAPIKey
+	case o.APISecret == "":
+		return o, ErrNoAPISecret
+	}
+	_, err := agentURL(o.URL, "")
+	return o, err
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// agentURL is the address of the worker protocol at the LiveKit server base.
+func agentURL(base, workerToken string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil {
+		// The parser's error repeats the address, which may hold a password.
+		return "", errors.New("LiveKit URL is malformed: want ws://host:port or wss://host")
+	}
+	switch u.Scheme {
+	case "http":
+		u.Scheme = "ws"
+	case "https":
+		u.Scheme = "wss"
+	case "ws", "wss":
+	default:
+		return "", fmt.Errorf("LiveKit URL %q is malformed: want ws://host:port or wss://host", u.Redacted())
+	}
+	if u.Host == "" {
+		return "", fmt.Errorf("LiveKit URL %q has no host", u.Redacted())
+	}
+	u.Path = strings.TrimRight(u.Path, "/") + "/agent"
+	if workerToken != "" {
+		q := u.Query()
+		q.Set("worker_token", workerToken)
+		u.RawQuery = q.Encode()
+	}
+	return u.String(), nil
+}
+
+func (o Options) register() *livekit.RegisterWorkerRequest {
+	return &livekit.RegisterWorkerRequest{
+		Type:       livekit.JobType_JT_ROOM,
+		AgentName:  o.AgentName,
+		Version:    Version,
+		Deployment: os.Getenv("LIVEKIT_AGENT_DEPLOYMENT"),
+		AllowedPermissions: &livekit.ParticipantPermission{
+			CanPublish: true, CanSubscribe: true, CanPublishData: true, CanUpdateMetadata: true, Agent: true,
+		},
+	}
+}
+
+// Version is the version of the SDK that the worker tells the server.
+const Version = "0.1.0"
