@@ -320,6 +320,7 @@ func TestPartsEndInPauses(t *testing.T) {
 
 func BenchmarkRecognize(b *testing.B) {
 	r := NewRecognizer(nil)
+	r.Prewarm(b.Context())
 	f := frame(golden.Samples(b, "espeak_timer.wav"))
 	b.ReportAllocs()
 	for b.Loop() {
