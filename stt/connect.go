@@ -92,10 +92,10 @@ func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
 	if cause := context.Cause(c.ctx); cause != nil && s.ctx.Err() == nil {
 		err = cause
 	}
-	c.cancel(err)
 	if stop() {
 		c.close()
 	}
+	c.cancel(err)
 	if refused := <-c.fed; refused != nil && errors.Is(err, errEarlyEnd) {
 		err = refused
 	}

@@ -60,9 +60,9 @@ func (g *segment) attempt(ctx context.Context, r *request) error {
 	fed := make(chan error, 1) // the feeder's only word
 	go func() { fed <- g.feed(t, d) }()
 	err = t.judge(t.receive(d))
+	closeDriver()
 	t.cancel(err)
 	fedErr := <-fed
-	closeDriver()
 	switch {
 	case err != nil:
 		return err

@@ -94,21 +94,21 @@ func (st *stream) Push(_ context.Context, f audio.Frame) error {
 	if st.closed {
 		return errClosed
 	}
+	defer st.signal()
+	if st.fault == nil {
+		st.fault = st.s.fault(st.n, true, st.pos+f.Duration())
+	}
+	if st.fault != nil && st.fault.Kind == Fail {
+		return st.fault.error(st.s.o.Info) // what failed to arrive is not billed
+	}
 	st.pos += f.Duration()
 	st.s.book(func(l *Ledger) {
 		l.Audio += f.Duration()
 		l.PerStream[st.index] = st.pos
 	})
 	if st.fault == nil {
-		st.fault = st.s.fault(st.n, true, st.pos)
-	}
-	if st.fault == nil {
 		st.follow(f)
 		st.state(st.s.o.UsageEvery)
-	}
-	st.signal()
-	if st.fault != nil && st.fault.Kind == Fail {
-		return st.fault.error(st.s.o.Info)
 	}
 	return nil
 }
