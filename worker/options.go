@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
 	"os"
@@ -49,6 +48,8 @@ var (
 	ErrNoURL        = errors.New("no LiveKit URL: set LIVEKIT_URL")
 	ErrNoAPIKey     = errors.New("no LiveKit API key: set LIVEKIT_API_KEY")
 	ErrNoAPISecret  = errors.New("no LiveKit API secret: set LIVEKIT_API_SECRET")
+	// ErrBadURL does not repeat the address: what is malformed may hold a password anywhere.
+	ErrBadURL       = errors.New("the LiveKit URL is malformed: want ws://host:port or wss://host, see LIVEKIT_URL")
 	ErrNoEntrypoint = errors.New("worker has no entrypoint")
 )
 
@@ -99,8 +100,7 @@ func first(values ...string) string {
 func agentURL(base, workerToken string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		// The parser's error repeats the address, which may hold a password.
-		return "", errors.New("LiveKit URL is malformed: want ws://host:port or wss://host")
+		return "", ErrBadURL
 	}
 	switch u.Scheme {
 	case "http":
@@ -109,10 +109,10 @@ func agentURL(base, workerToken string) (string, error) {
 		u.Scheme = "wss"
 	case "ws", "wss":
 	default:
-		return "", fmt.Errorf("LiveKit URL %q is malformed: want ws://host:port or wss://host", u.Redacted())
+		return "", ErrBadURL
 	}
-	if u.Host == "" {
-		return "", fmt.Errorf("LiveKit URL %q has no host", u.Redacted())
+	if u.Hostname() == "" {
+		return "", ErrBadURL
 	}
 	u.Path = strings.TrimRight(u.Path, "/") + "/agent"
 	if workerToken != "" {
