@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"reflect"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,8 +53,10 @@ func collect(s *stt.Stream) *collected {
 				c.err = err
 				return
 			}
+			c.mu.Lock()
 			c.events = append(c.events, e)
 			c.at = append(c.at, time.Now())
+			c.mu.Unlock()
 		}
 	}()
 	return c
@@ -61,6 +64,7 @@ func collect(s *stt.Stream) *collected {
 
 type collected struct {
 	done   chan struct{}
+	mu     sync.Mutex
 	events []*stt.Event
 	at     []time.Time
 	err    error
@@ -80,6 +84,8 @@ func (c *collected) end(t *testing.T, s *stt.Stream) {
 }
 
 func (c *collected) texts(k stt.EventKind) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	var out []string
 	for _, e := range c.events {
 		if e.Kind == k {
