@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,9 +47,25 @@ func (e *Error) Error() string {
 		s += fmt.Sprintf(" (status %d)", e.Status)
 	}
 	if e.Err != nil {
-		s += ": " + e.Err.Error()
+		s += ": " + withoutURL(e.Err)
 	}
 	return s
+}
+
+// withoutURL is the text of err less the URL that net/http and net/url put into their errors: its
+// path and query may hold keys and names.
+func withoutURL(err error) string {
+	s := err.Error()
+	var u *url.Error
+	if !errors.As(err, &u) || u.URL == "" {
+		return s
+	}
+	host := "the URL"
+	if p, err := url.Parse(u.URL); err == nil && p.Host != "" {
+		host = p.Host
+	}
+	s = strings.ReplaceAll(s, strconv.Quote(u.URL), host)
+	return strings.ReplaceAll(s, u.URL, host)
 }
 
 func (e *Error) Unwrap() error { return e.Err }
