@@ -57,6 +57,9 @@ func (m *Model) NewStream(ctx context.Context) (*Stream, error) {
 		s.d, err = m.d.NewStream()
 		return err
 	})
+	if err == nil && s.d == nil {
+		err = errors.New("driver returned no stream")
+	}
 	if err != nil {
 		err = fmt.Errorf("vad: open a stream: %w", err)
 		s.report(err, false)
