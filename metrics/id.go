@@ -21,15 +21,13 @@ func NewID(prefix string) string {
 // appendID takes its randomness from the runtime's generator, which is seeded by the system and
 // needs neither a lock nor a system call.
 func appendID(b []byte) []byte {
-	var bits uint64
-	for i := range idLength {
-		if i%12 == 0 {
-			bits = rand.Uint64()
-		}
-		b = append(b, idAlphabet[bits&31])
-		bits >>= 5
+	var id [idLength]byte
+	lo, hi := rand.Uint64(), rand.Uint64()
+	for i := range idLength / 2 {
+		id[i], id[i+idLength/2] = idAlphabet[lo&31], idAlphabet[hi&31]
+		lo, hi = lo>>5, hi>>5
 	}
-	return b
+	return append(b, id[:]...)
 }
 
 // idBlock is a string of idBatch event ids that are handed out one by one, so that recording an
