@@ -212,7 +212,7 @@ func (d *decoder) Recover(dst []int16, next []byte) (err error) {
 	if len(dst) > MaxSamples*d.key.channels {
 		return fmt.Errorf("recover opus: %d samples are too many", len(dst))
 	}
-	if !gopus.PacketHasLBRR(next) {
+	if !HasRedundancy(next) {
 		return ErrNoRedundancy
 	}
 	if d.float == nil {
@@ -307,3 +307,6 @@ func FrameLength(packet []byte) int {
 	}
 	return gopus.ParseTOC(packet[0]).FrameSize
 }
+
+// HasRedundancy says whether the packet has a copy of the frame before it.
+func HasRedundancy(packet []byte) bool { return gopus.PacketHasLBRR(packet) }
