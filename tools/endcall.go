@@ -45,6 +45,6 @@ func EndCall(o *EndCallOptions) llm.Tool {
 		if o.Instructions != "" {
 			return o.Instructions, nil
 		}
-		return "The call is ending. Say a short goodbye to the user.", nil
+		return "Say goodbye to the user, the call is ending.", nil
 	})
 }

@@ -45,9 +45,9 @@ type Options struct {
 
 // Errors of options. They name the environment variable that would help.
 var (
-	ErrNoURL        = errors.New("no LiveKit URL: set LIVEKIT_URL")
-	ErrNoAPIKey     = errors.New("no LiveKit API key: set LIVEKIT_API_KEY")
-	ErrNoAPISecret  = errors.New("no LiveKit API secret: set LIVEKIT_API_SECRET")
+	ErrNoURL       = errors.New("no LiveKit URL: set LIVEKIT_URL")
+	ErrNoAPIKey    = errors.New("no LiveKit API key: set LIVEKIT_API_KEY")
+	ErrNoAPISecret = errors.New("no LiveKit API secret: set LIVEKIT_API_SECRET")
 	// ErrBadURL does not repeat the address: what is malformed may hold a password anywhere.
 	ErrBadURL       = errors.New("the LiveKit URL is malformed: want ws://host:port or wss://host, see LIVEKIT_URL")
 	ErrNoEntrypoint = errors.New("worker has no entrypoint")

@@ -314,6 +314,7 @@ func (w *Worker) load() float32 {
 
 // sendJobStatus tells how a job fares; what cannot be sent now is sent after the next registration.
 func (w *Worker) sendJobStatus(id string, st livekit.JobStatus, text string) {
+	w.log.Debug("job status", "job_id", id, "status", st.String())
 	w.sendOrKeep(&livekit.WorkerMessage{Message: &livekit.WorkerMessage_UpdateJob{
 		UpdateJob: &livekit.UpdateJobStatus{JobId: id, Status: st, Error: text}}})
 }

@@ -1,0 +1,2 @@
+// Package examples holds programs to copy from, one per folder.
+package examples
