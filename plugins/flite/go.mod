@@ -1,0 +1,22 @@
+module github.com/parley-go/parley/plugins/flite
+
+go 1.26.0
+
+require (
+	github.com/parley-go/parley v0.0.0-00010101000000-000000000000
+	github.com/parley-go/parley/models/flite v0.0.0-00010101000000-000000000000
+	github.com/tetratelabs/wazero v1.12.0
+	go.uber.org/goleak v1.3.0
+)
+
+require (
+	github.com/pion/randutil v0.1.0 // indirect
+	github.com/pion/rtp v1.10.2 // indirect
+	github.com/thesyncim/gopus v0.1.2 // indirect
+	golang.org/x/sys v0.45.0 // indirect
+)
+
+replace (
+	github.com/parley-go/parley => ../..
+	github.com/parley-go/parley/models/flite => ../../models/flite
+)
