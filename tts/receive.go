@@ -114,13 +114,7 @@ func (t *attemptState) closer(d driver.AudioStream) func() {
 // receive hands the driver's audio on. It returns nil at the end that the driver makes.
 func (t *attemptState) receive(d driver.AudioStream) error {
 	for {
-		var c *driver.Chunk
-		t.dog.Wait()
-		err := attempt.Guard(t.r.s.m.info, "receive", func() (err error) {
-			c, err = d.Next(t.ctx)
-			return err
-		})
-		t.dog.Got()
+		c, err := t.next(d)
 		switch {
 		case errors.Is(err, io.EOF):
 			return t.finish()
@@ -133,6 +127,18 @@ func (t *attemptState) receive(d driver.AudioStream) error {
 			return err
 		}
 	}
+}
+
+// next waits for the driver's next chunk. It allocates nothing, as it runs for every frame.
+func (t *attemptState) next(d driver.AudioStream) (c *driver.Chunk, err error) {
+	t.dog.Wait()
+	defer func() {
+		if v := recover(); v != nil {
+			err = attempt.Panicked(t.r.s.m.info, "receive", v)
+		}
+		t.dog.Got()
+	}()
+	return d.Next(t.ctx)
 }
 
 func (t *attemptState) deliver(c *driver.Chunk) error {

@@ -39,7 +39,7 @@ type Stream struct {
 	wake   chan struct{} // one token: text, or room for more audio
 	closed chan struct{}
 	booked chan struct{} // everything sent is counted and recorded
-	last   []int16       // lent by the latest Next
+	lent   Audio         // by the latest Next
 	free   chan []int16  // buffers to use again
 
 	mu     sync.Mutex
@@ -164,7 +164,7 @@ func (s *Stream) usable() error {
 	return nil
 }
 
-// Next waits for more audio. It returns io.EOF after the end of input and the last audio, the
+// Next waits for more audio, which is borrowed until the next call. It returns io.EOF after the end of input and the last audio, the
 // terminal error of a speech that failed, the error of the context, or ErrClosed.
 func (s *Stream) Next() (*Audio, error) {
 	s.recycle()
@@ -193,25 +193,24 @@ func (s *Stream) Next() (*Audio, error) {
 }
 
 func (s *Stream) lend(it item) *Audio {
-	s.last = it.Frame.Data
+	s.lent = it.Audio
 	s.mu.Lock()
 	if it.piece > s.taken {
 		s.taken = it.piece
 		s.signal()
 	}
 	s.mu.Unlock()
-	return &it.Audio
+	return &s.lent
 }
 
 func (s *Stream) recycle() {
-	if s.last == nil {
-		return
+	if s.lent.Frame.Data != nil {
+		select {
+		case s.free <- s.lent.Frame.Data[:0]:
+		default: // enough of them
+		}
 	}
-	select {
-	case s.free <- s.last[:0]:
-	default: // enough of them
-	}
-	s.last = nil
+	s.lent = Audio{}
 }
 
 // Close ends the stream. Before its end that cancels the speech: what was sent until now is

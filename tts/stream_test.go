@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -451,5 +452,28 @@ func TestDriverThatCannotSpeakIsAnError(t *testing.T) {
 	defer s.Close()
 	if _, err := drain(t, s); err == nil || len(l.Errors()) != 1 {
 		t.Errorf("error %v, error events %v", err, l.Errors())
+	}
+}
+
+// endless speaks one chunk for ever.
+type endless struct{ chunk driver.Chunk }
+
+func (e *endless) Info() model.Info                  { return model.Info{Provider: "endless"} }
+func (e *endless) Capabilities() driver.Capabilities { return driver.Capabilities{SampleRate: 24000} }
+func (e *endless) Synthesize(context.Context, string) (driver.AudioStream, error) {
+	return e, nil
+}
+func (e *endless) Next(ctx context.Context) (*driver.Chunk, error) { return &e.chunk, ctx.Err() }
+func (e *endless) Close() error                                    { return nil }
+
+func BenchmarkNext(b *testing.B) {
+	d := &endless{driver.Chunk{Frame: audio.Silence(20*time.Millisecond, 24000, 1), RequestID: "r"}}
+	s := tts.New(d, nil).Synthesize(b.Context(), "for ever")
+	defer s.Close()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Next(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -77,8 +77,8 @@ type Watchdog struct {
 	mu      sync.Mutex
 	armed   bool
 	waiting bool
-	gen     int
-	timer   *time.Timer
+	began   time.Time   // of the wait that counts; zero if none does
+	timer   *time.Timer // made once and set again, so that waiting allocates nothing
 }
 
 // NewWatchdog returns a watchdog that calls bite, on a goroutine of its own, after limit.
@@ -107,25 +107,30 @@ func (w *Watchdog) Got() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = false
-	w.gen++
+	w.began = time.Time{}
 	if w.timer != nil {
 		w.timer.Stop()
-		w.timer = nil
 	}
 }
 
 func (w *Watchdog) start() {
-	if !w.armed || !w.waiting || w.timer != nil {
+	if !w.armed || !w.waiting || !w.began.IsZero() {
 		return
 	}
-	w.gen++
-	gen := w.gen
-	w.timer = time.AfterFunc(w.limit, func() {
-		w.mu.Lock()
-		stale := gen != w.gen
-		w.mu.Unlock()
-		if !stale {
-			w.bite()
-		}
-	})
+	w.began = time.Now()
+	if w.timer == nil {
+		w.timer = time.AfterFunc(w.limit, w.ring)
+		return
+	}
+	w.timer.Reset(w.limit)
+}
+
+// ring bites, unless the timer that called it belongs to a wait that is over.
+func (w *Watchdog) ring() {
+	w.mu.Lock()
+	stale := w.began.IsZero() || time.Since(w.began) < w.limit
+	w.mu.Unlock()
+	if !stale {
+		w.bite()
+	}
 }

@@ -1,0 +1,198 @@
+package ttstest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/parley-go/parley/internal/modeltest"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/tts/driver"
+)
+
+// Cases returns the demands.
+func Cases() []Case {
+	survived := "a provider that fails before the first audio is asked again with the whole text, and one recoverable error event tells"
+	return []Case{
+		{"info", "a driver says who it is and at which rate it speaks, and implements Synthesizer, Streamer or both", None, infoCase},
+		{"speaks", "the text becomes audio, and every character is booked once", None, speakCase},
+		{"one shot", "a whole text becomes audio, and every character is booked once", None, oneShotCase},
+		{"words", "words with times, if the driver promises them, come in order and within the audio", None, wordsCase},
+		{"times", "the time to the first byte is known and lies within the duration", None, timesCase},
+		{"refused once", survived, Refuse, survivedCase},
+		{"slow dial", survived, SlowDial, survivedCase},
+		{"dropped before audio", survived, DropBefore, survivedCase},
+		{"no audio", survived, NoAudio, survivedCase},
+		{"stalled before audio", survived, Stall, survivedCase},
+		{"status 429 once", survived, TooMany, survivedCase},
+		{"status 503 once", survived, ServerError, survivedCase},
+		{"malformed once", survived, Malformed, survivedCase},
+		{"dropped in the audio", "what may have been heard is not said again: the speech ends with an error and one final error event", DropAfter, heardCase},
+		{"refused always", "a provider that stays away ends in a *model.Error, after the attempts that were allowed", RefuseAlways, goneCase},
+		{"wrong key", "a refusal for good is not tried again and says its status", Unauthorized, unauthorizedCase},
+		{"interrupted", "Close before the end cancels the speech: what was sent is booked as interrupted, and nothing waits for the provider", Slow, interruptedCase},
+		{"cancelled", "the end of the context ends the speech with its error and is no error event", Stall, cancelCase},
+		{"driver stream", "after Close a driver's stream fails at Next and Close works again", Slow, driverCase},
+	}
+}
+
+func infoCase(k *kit) {
+	i := k.p.Driver.Info()
+	k.check(i.Label != "" && i.Provider != "" && i.Provider == strings.ToLower(i.Provider), "Info is %+v", i)
+	k.check(k.p.Driver.Capabilities().SampleRate > 0, "Capabilities are %+v", k.p.Driver.Capabilities())
+	_, a := k.p.Driver.(driver.Synthesizer)
+	_, b := k.p.Driver.(driver.Streamer)
+	k.check(a || b, "%T implements neither", k.p.Driver)
+}
+
+func (k *kit) good(s speech) {
+	k.Helper()
+	k.check(s.err == nil, "error: %v", s.err)
+	k.check(s.audio > 0, "no audio")
+	k.usage()
+}
+
+func speakCase(k *kit) {
+	k.good(k.speak())
+	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
+	n := len(modeltest.Events[*metrics.TTS](&k.log))
+	k.check(!k.m.Streaming() || n == 1, "a segment gave %d events", n)
+}
+
+func oneShotCase(k *kit) {
+	s := k.m.Synthesize(k.log.Context(k.Context()), k.h.Text)
+	defer s.Close()
+	k.good(k.drain(s))
+	events := modeltest.Events[*metrics.TTS](&k.log)
+	k.check(len(events) == 1 && events[0].CharactersCount == int64(utf8.RuneCountInString(k.h.Text)), "events: %+v", events)
+}
+
+func wordsCase(k *kit) {
+	if !k.m.Capabilities().AlignedTranscript {
+		k.Skip("no aligned transcript")
+	}
+	s := k.speak()
+	k.good(s)
+	var last time.Duration
+	var texts []string
+	for _, w := range s.words {
+		k.check(w.Start >= last && w.End >= w.Start && w.End <= s.audio+100*time.Millisecond, "word %q spans %v to %v", w.Text, w.Start, w.End)
+		last = w.Start
+		texts = append(texts, strings.Fields(w.Text)...)
+	}
+	k.check(strings.Join(texts, " ") == strings.Join(strings.Fields(k.h.Text), " "), "words are %q", texts)
+}
+
+func timesCase(k *kit) {
+	k.good(k.speak())
+	for _, e := range modeltest.Events[*metrics.TTS](&k.log) {
+		k.check(e.TTFB >= 0 && e.TTFB <= e.Duration && e.AudioDuration > 0, "ttfb %v, duration %v, audio %v", e.TTFB, e.Duration, e.AudioDuration)
+		k.check(!e.Cancelled && (e.Outcome == "" || e.Outcome == metrics.Delivered), "outcome %s", e.Outcome)
+	}
+}
+
+func survivedCase(k *kit) {
+	k.good(k.speak())
+	r := k.log.Recoverable()
+	k.check(len(r) == 1 && r[0], "error events: %v", k.log.Errors())
+}
+
+func heardCase(k *kit) {
+	s := k.speak()
+	var e *model.Error
+	k.check(errors.As(s.err, &e), "error is %v, want a *model.Error", s.err)
+	k.check(s.audio > 0, "no audio came before the drop")
+	r := k.log.Recoverable()
+	k.check(len(r) == 1 && !r[0], "error events: %v", k.log.Errors())
+	k.check(k.p.Served().Calls == 1, "the provider was called %d times", k.p.Served().Calls)
+	k.usage()
+}
+
+func goneCase(k *kit) {
+	s := k.speak()
+	var e *model.Error
+	k.check(errors.As(s.err, &e), "error is %v, want a *model.Error", s.err)
+	r := k.log.Recoverable()
+	k.check(len(r) == 3 && r[0] && r[1] && !r[2], "error events: %v", k.log.Errors())
+	k.usage()
+}
+
+func unauthorizedCase(k *kit) {
+	s := k.speak()
+	var e *model.Error
+	k.check(errors.As(s.err, &e) && e.Kind == model.KindStatus && e.Status == 401, "error is %v", s.err)
+	r := k.log.Recoverable()
+	k.check(len(r) == 1 && !r[0], "error events: %v", k.log.Errors())
+}
+
+func interruptedCase(k *kit) {
+	s := k.m.Stream(k.log.Context(k.Context()))
+	defer s.Close()
+	_ = s.Push(k.h.Text)
+	_ = s.EndInput()
+	a, err := s.Next()
+	k.check(err == nil && a != nil, "no audio: %v", err)
+	for range 2 {
+		err = s.Close()
+		k.check(err == nil, "Close: %v", err)
+	}
+	events := modeltest.Events[*metrics.TTS](&k.log)
+	k.check(len(events) > 0, "Close recorded nothing")
+	last := events[len(events)-1]
+	k.check(last.Outcome == metrics.Interrupted && last.Cancelled, "outcome %s, cancelled %v", last.Outcome, last.Cancelled)
+	_, err = s.Next()
+	k.check(errors.Is(err, tts.ErrClosed), "Next after Close: %v", err)
+	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
+	k.usage()
+}
+
+func cancelCase(k *kit) {
+	ctx, cancel := context.WithTimeout(k.log.Context(k.Context()), 300*time.Millisecond)
+	defer cancel()
+	s := k.m.Stream(ctx)
+	defer s.Close()
+	_ = s.Push(k.h.Text)
+	_ = s.EndInput()
+	got := k.drain(s)
+	k.check(errors.Is(got.err, context.DeadlineExceeded), "error: %v", got.err)
+	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
+}
+
+func driverCase(k *kit) {
+	s, err := k.openDriver()
+	k.check(err == nil, "open: %v", err)
+	ended := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := s.Next(context.Background()); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	time.Sleep(10 * time.Millisecond)
+	_ = s.Close()
+	select {
+	case err = <-ended:
+		k.check(err != nil, "Next ended well")
+	case <-time.After(2 * time.Second):
+		k.check(false, "Close did not end Next")
+	}
+	_ = s.Close()
+}
+
+// openDriver starts the driver without the front.
+func (k *kit) openDriver() (driver.AudioStream, error) {
+	if d, ok := k.p.Driver.(driver.Synthesizer); ok {
+		return d.Synthesize(k.Context(), k.h.Text)
+	}
+	s, err := k.p.Driver.(driver.Streamer).Open(k.Context())
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Push(k.Context(), k.h.Text)
+}

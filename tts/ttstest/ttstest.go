@@ -1,0 +1,193 @@
+// Package ttstest is the conformance kit for speech synthesisers: it runs a driver behind the front
+// of package tts against its provider, or a sandbox that speaks the provider's protocol, and checks
+// what users rely on: the audio comes, faults are survived or told, nothing is said twice, nothing
+// leaks, and the usage that was booked is what the provider served. Each case says in one sentence
+// what it wants, and prints it when the driver does not.
+//
+//	func TestConformance(t *testing.T) { ttstest.Run(t, ttstest.Harness{Start: ...}) }
+package ttstest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/modeltest"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/tts/driver"
+)
+
+// Fault is what the provider of a case does wrong. It strikes the first call only, unless its name
+// says Always.
+type Fault string
+
+// The fault matrix. A sandbox injects what is possible in its protocol; the harness skips the rest.
+const (
+	None         Fault = "none"
+	Refuse       Fault = "refuse"        // the connection is refused
+	RefuseAlways Fault = "refuse always" // by every call
+	SlowDial     Fault = "slow dial"     // no answer to the dial
+	DropBefore   Fault = "drop before the first audio"
+	DropAfter    Fault = "drop in the audio"      // reset after some of it
+	NoAudio      Fault = "end without audio"      // a good end, but nothing was said
+	Stall        Fault = "stall before the audio" // text is taken, nothing comes back
+	TooMany      Fault = "status 429"
+	ServerError  Fault = "status 503"
+	Unauthorized Fault = "status 401 always" // the key is wrong, for every call
+	Malformed    Fault = "malformed message"
+	Slow         Fault = "slow" // no fault: audio comes no faster than real time
+)
+
+// Served is the provider's ledger.
+type Served struct {
+	Characters int64 // of requests and segments that it bills
+	Calls      int   // streams or requests that reached the provider
+	Open       int   // connections in use by a stream that is not closed
+}
+
+// Provider is one provider, made for one case.
+type Provider struct {
+	Driver driver.TTS
+	Served func() Served
+}
+
+// Harness tells the kit about the driver.
+type Harness struct {
+	// Start makes a provider with a fault. It releases what it started with t.Cleanup.
+	Start func(t testing.TB, f Fault) Provider
+	// Text is what is said: default two sentences with letters outside of ASCII.
+	Text string
+	// Secret, if set, is the key given to the driver: no error may contain it.
+	Secret string
+	// CountReplays says that the provider bills attempts that failed after they took text.
+	CountReplays bool
+	// Skip says why a fault cannot be injected.
+	Skip map[Fault]string
+}
+
+// Case is one demand on a driver.
+type Case struct {
+	Name  string
+	Why   string // the sentence that is printed when the driver does not meet it
+	Fault Fault
+	run   func(k *kit)
+}
+
+// Run runs all cases as subtests.
+func Run(t *testing.T, h Harness) {
+	for _, c := range Cases() {
+		t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
+	}
+}
+
+// Run runs one case. It may be used inside of a testing/synctest bubble.
+func (c Case) Run(t testing.TB, h Harness) {
+	t.Helper()
+	if why, skip := h.Skip[c.Fault]; skip {
+		t.Skip(why)
+	}
+	if h.Text == "" {
+		h.Text = "Grüße aus dem Hafen, dear friend of mine. The ship leaves at noon today."
+	}
+	k := &kit{TB: t, h: h, why: c.Why, p: h.Start(t, c.Fault)}
+	k.m = tts.New(k.p.Driver, &tts.ModelOptions{CountReplays: h.CountReplays, Conn: model.ConnOptions{
+		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: 2 * time.Second,
+	}})
+	c.run(k)
+	k.noLeaks()
+}
+
+type kit struct {
+	testing.TB
+	h   Harness
+	why string
+	p   Provider
+	m   *tts.Model
+	log modeltest.Log
+}
+
+// check fails the case with its sentence and what was seen.
+func (k *kit) check(ok bool, format string, args ...any) {
+	k.Helper()
+	if !ok {
+		k.Logf("the contract: %s", k.why)
+		k.Fatalf(format, args...)
+	}
+}
+
+// speech is what a stream gave.
+type speech struct {
+	audio time.Duration
+	words []tts.Word
+	err   error // nil for a good end
+}
+
+// speak says the text word by word.
+func (k *kit) speak() speech {
+	k.Helper()
+	s := k.m.Stream(k.log.Context(k.Context()))
+	defer s.Close()
+	for _, w := range strings.SplitAfter(k.h.Text, " ") {
+		if s.Push(w) != nil {
+			break // Next tells why
+		}
+	}
+	_ = s.EndInput()
+	return k.drain(s)
+}
+
+func (k *kit) drain(s *tts.Stream) (out speech) {
+	k.Helper()
+	for {
+		a, err := s.Next()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			out.err = err
+			return out
+		}
+		if f := a.Frame; len(f.Data) > 0 {
+			k.check(f.Channels == 1 && f.Rate == k.m.Capabilities().SampleRate, "frame of %d channels at %d Hz", f.Channels, f.Rate)
+		}
+		out.audio += a.Frame.Duration()
+		out.words = append(out.words, a.Words...)
+	}
+}
+
+// usage checks that what was booked is what was served.
+func (k *kit) usage() {
+	k.Helper()
+	var got int64
+	for _, e := range modeltest.Events[*metrics.TTS](&k.log) {
+		got += e.CharactersCount
+		i := k.p.Driver.Info()
+		k.check(e.Metadata.ModelName == i.Model && e.Metadata.ModelProvider == i.Provider && e.Label == i.Label,
+			"usage is booked on %q %q", e.Label, e.Metadata)
+	}
+	want := k.p.Served().Characters
+	k.check(got == want, "booked %d characters, the provider served %d", got, want)
+}
+
+// noLeaks checks that connections are given back and that no error told the key.
+func (k *kit) noLeaks() {
+	k.Helper()
+	var open int
+	for range 200 {
+		if open = k.p.Served().Open; open == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	k.check(open == 0, "%d connections are still in use after the end", open)
+	for _, e := range k.log.Errors() {
+		if k.h.Secret != "" {
+			k.check(!strings.Contains(fmt.Sprintf("%v %+v", e.Err, e.Err), k.h.Secret), "an error contains the key")
+		}
+	}
+}
