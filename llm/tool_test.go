@@ -274,7 +274,9 @@ func TestUnusableTools(t *testing.T) {
 		"no schema": llm.NewTool("x", "", func(context.Context, any, struct{ C chan int }) (any, error) { return nil, nil }),
 		"bad default": llm.NewTool("x", "", func(context.Context, any, struct {
 			N int `default:"many"`
-		}) (any, error) { return nil, nil }),
+		}) (any, error) {
+			return nil, nil
+		}),
 		"broken JSON": llm.NewRawTool("x", "", json.RawMessage(`{`), fn),
 		"no type":     llm.NewRawTool("x", "", json.RawMessage(`{}`), fn),
 		"null":        llm.NewRawTool("x", "", json.RawMessage(`null`), fn),

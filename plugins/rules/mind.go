@@ -46,7 +46,7 @@ func (m *mind) answer() answer {
 	case *chat.Message:
 		switch it.Role {
 		case chat.System, chat.Developer:
-			if outs := trailingOutputs(items[:last]); len(outs) > 0 && !isOrder(it.Text()) {
+			if outs := trailingOutputs(items[:last]); len(outs) > 0 && !has(scan(it.Text()), "goodbye", "good bye", "greet") {
 				return m.tell(outs)
 			}
 			return m.follow(it.Text())
@@ -209,6 +209,11 @@ func (m *mind) follow(text string) answer {
 	}
 	if a, ok := talk(words); ok {
 		return a
+	}
+	if words[0].norm == "tell" && m.mayCall() && !has(words, "that") {
+		if t := m.match(words); t != nil {
+			return m.use(t, order, words)
+		}
 	}
 	for _, p := range []string{"tell the user that", "tell them that", "tell the caller that", "inform the user that", "let the user know that", "say that", "tell the user", "say"} {
 		if i := find(words, p); i >= 0 && i < len(words) {

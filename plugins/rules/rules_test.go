@@ -191,6 +191,19 @@ func TestOutputsAreTold(t *testing.T) {
 	}
 }
 
+func TestOrderMayNeedATool(t *testing.T) {
+	m := talkOf(line{chat.System, persona}, line{chat.System, "Tell the user the weather in Paris."})
+	if text, calls := ask(t, &llm.Request{Messages: m, Tools: []llm.Tool{weather}}); len(calls) != 1 || calls[0].Arguments != `{"location":"Paris"}` {
+		t.Errorf("said %q, called %v", text, calls)
+	}
+	m = talkOf(line{chat.System, persona})
+	m.Add(&chat.FunctionCall{CallID: "1", Name: "lookup_weather"}, &chat.FunctionCallOutput{CallID: "1", Output: "It rains."})
+	m.Add(chat.NewMessage(chat.System, "Tell the user the weather in Paris."))
+	if text, calls := ask(t, &llm.Request{Messages: m, Tools: []llm.Tool{weather}}); len(calls) != 0 || text != "It rains." {
+		t.Errorf("said %q, called %v", text, calls)
+	}
+}
+
 func TestMissingArgumentIsAskedFor(t *testing.T) {
 	m := talkOf(line{chat.User, "what is the weather"}, line{chat.Assistant, "Could you tell me the location, please?"}, line{chat.User, "In Lisbon, please."})
 	if text, calls := ask(t, &llm.Request{Messages: m, Tools: []llm.Tool{weather}}); len(calls) != 1 || calls[0].Arguments != `{"location":"Lisbon"}` {
