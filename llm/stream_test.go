@@ -266,6 +266,7 @@ func TestNoRetry(t *testing.T) {
 					if len(w.errs) != 1 || w.errs[0].Recoverable {
 						t.Errorf("error events %+v", w.errs)
 					}
+					w.none(t) // no usage was stated
 				})
 		})
 	}
@@ -486,6 +487,37 @@ func TestDrainGivesUp(t *testing.T) {
 				})
 		})
 	}
+}
+
+func TestDrainReadsPastAFullBuffer(t *testing.T) {
+	chunks := make([]driver.Chunk, 400)
+	for i := range chunks {
+		chunks[i].Text = "x"
+	}
+	inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Chunks: chunks, Usage: counted}},
+		func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
+			s := m.Chat(ctx, ask("hi"))
+			synctest.Wait()
+			s.Close()
+			<-s.Done()
+			if e := w.only(t); e.CompletionTokens != 20 || !e.Cancelled {
+				t.Errorf("event %+v", e)
+			}
+		})
+}
+
+func TestNothingIsDrainedBetweenAttempts(t *testing.T) {
+	inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Fault: &scripted.Fault{InChat: true, Err: status(500)}}},
+		func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
+			s := m.Chat(ctx, ask("hi"))
+			synctest.Wait()
+			start := time.Now()
+			s.Close()
+			<-s.Done()
+			if d := time.Since(start); d != 0 || len(script.Requests()) != 1 {
+				t.Errorf("over after %v and %d requests", d, len(script.Requests()))
+			}
+		})
 }
 
 func TestDiscard(t *testing.T) {

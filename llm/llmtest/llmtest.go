@@ -86,10 +86,11 @@ const Question = "What is the weather in Paris?"
 func Run(t *testing.T, h Harness) {
 	for _, c := range cases {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
+			skipped := false
 			run := func(t *testing.T) {
 				st := h.Stage(t, c.scene)
-				if st == nil {
-					t.Skipf("the harness has no %q", c.scene.Fault)
+				if skipped = st == nil; skipped {
+					return
 				}
 				k := newKit(t, c, st)
 				defer k.model.Close()
@@ -99,6 +100,9 @@ func Run(t *testing.T, h Harness) {
 				synctest.Test(t, run)
 			} else {
 				run(t)
+			}
+			if skipped {
+				t.Skipf("the harness has no %q", c.scene.Fault)
 			}
 		})
 	}
