@@ -171,17 +171,20 @@ func (c *connection) feed() error {
 		err := c.send(what, f)
 		stuck.Stop()
 		if err != nil {
+			c.s.mu.Lock()
+			c.s.usage.unsent(f.Duration())
+			c.s.mu.Unlock()
 			c.giveUp(err)
 			return err
 		}
-		c.sent(what, f)
+		c.sent(what)
 		ended = what == sendEnd
 	}
 	c.dog.Arm()
 	return nil
 }
 
-// take copies the next audio to send into buf, or says what else there is to send.
+// take copies the next audio to send into buf and counts it, or says what else there is to send.
 func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,6 +198,7 @@ func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 	if s.next >= end {
 		s.losing = false
 		if s.ended {
+			s.usage.ended = true
 			return sendEnd, audio.Frame{}
 		}
 		return sendNothing, audio.Frame{}
@@ -205,7 +209,9 @@ func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 	n := min(len(*buf), int(end-s.next))
 	n = s.in.read((*buf)[:n], s.next)
 	s.next += int64(n)
-	return sendAudio, audio.Frame{Data: (*buf)[:n], Rate: s.conv.out, Channels: 1}
+	f := audio.Frame{Data: (*buf)[:n], Rate: s.conv.out, Channels: 1}
+	s.usage.sending(f.Duration())
+	return sendAudio, f
 }
 
 func (c *connection) send(what step, f audio.Frame) error {
@@ -221,10 +227,10 @@ func (c *connection) send(what step, f audio.Frame) error {
 	})
 }
 
-func (c *connection) sent(what step, f audio.Frame) {
+func (c *connection) sent(what step) {
 	switch what {
 	case sendAudio:
-		c.s.account(func() *metrics.STT { return c.s.usage.sent(f.Duration()) })
+		c.s.account(c.s.usage.sent)
 	case sendFlush:
 		c.s.mu.Lock()
 		c.s.flushed = min(c.s.flushed+1, len(c.s.flushes))

@@ -188,6 +188,9 @@ func (s *Stream) EndInput() error {
 // of input and the last event, the terminal error of a stream that failed, the error of the
 // context, or ErrClosed.
 func (s *Stream) Next() (*Event, error) {
+	if err := s.stopped(); err != nil {
+		return nil, err // whatever still waits in the queue
+	}
 	select {
 	case e, ok := <-s.events:
 		if ok {
@@ -196,12 +199,7 @@ func (s *Stream) Next() (*Event, error) {
 	case <-s.closed:
 	case <-s.user.Done():
 	}
-	select {
-	case <-s.closed:
-		return nil, ErrClosed
-	default:
-	}
-	if err := s.user.Err(); err != nil {
+	if err := s.stopped(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -210,6 +208,16 @@ func (s *Stream) Next() (*Event, error) {
 		return nil, s.err
 	}
 	return nil, io.EOF
+}
+
+// stopped returns why nobody may take anything more: Close, or the end of the context.
+func (s *Stream) stopped() error {
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+		return s.user.Err()
+	}
 }
 
 // Close ends the stream at once. The usage of audio that was sent and not booked yet is recorded

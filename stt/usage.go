@@ -9,6 +9,10 @@ import (
 // bookEvery is how much sent audio is booked at once when the provider states no usage.
 const bookEvery = 5 * time.Second
 
+// inFlight is how much audio may be sent after the audio that a report is about and before the
+// report comes. A provider that leaves out more than that leaves it out of the bill.
+const inFlight = time.Second
+
 // usage is the account of one stream. Audio that was sent is booked as measured until the provider
 // states what it bills; then its word counts, and what was booked before is taken off it. The rest
 // that no report covered is booked when a connection ends. It belongs to the stream's lock.
@@ -18,11 +22,18 @@ type usage struct {
 	stated    bool          // the provider reports durations
 	unbooked  time.Duration // sent since the last booking or report
 	ahead     time.Duration // booked as measured on this connection, not yet covered by a report
+	ended     bool          // the connection was told that no more audio comes
 }
 
-// sent counts audio that was sent and returns an event to record, if one is due.
-func (u *usage) sent(d time.Duration) *metrics.STT {
-	u.unbooked += d
+// sending counts audio that is about to be sent: a report about it may come before the driver's
+// Push returns, and must find it counted.
+func (u *usage) sending(d time.Duration) { u.unbooked += d }
+
+// unsent takes back audio that the driver did not take.
+func (u *usage) unsent(d time.Duration) { u.unbooked = max(0, u.unbooked-d) }
+
+// sent returns an event to record, if one is due.
+func (u *usage) sent() *metrics.STT {
 	if u.stated || u.unbooked < bookEvery {
 		return nil
 	}
@@ -46,10 +57,14 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 	e := u.event(metrics.FromProvider)
 	e.InputTokens, e.OutputTokens = r.InputTokens, r.OutputTokens
 	if r.AudioDuration > 0 {
-		u.stated, u.unbooked = true, 0
 		covered := min(r.AudioDuration, u.ahead)
 		u.ahead -= covered
 		e.AudioDuration = r.AudioDuration - covered
+		u.stated = true
+		u.unbooked = max(0, u.unbooked-e.AudioDuration)
+		if u.ended || u.unbooked > inFlight {
+			u.unbooked = 0
+		}
 	}
 	if e.AudioDuration == 0 && e.InputTokens == 0 && e.OutputTokens == 0 {
 		return nil
@@ -60,7 +75,7 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 // disconnected books the rest of a connection.
 func (u *usage) disconnected() *metrics.STT {
 	e := u.settle()
-	u.ahead = 0
+	u.ahead, u.ended = 0, false
 	return e
 }
 

@@ -168,6 +168,9 @@ func (s *Stream) usable() error {
 // terminal error of a speech that failed, the error of the context, or ErrClosed.
 func (s *Stream) Next() (*Audio, error) {
 	s.recycle()
+	if err := s.stopped(); err != nil {
+		return nil, err // whatever still waits in the queue
+	}
 	select {
 	case it, ok := <-s.out:
 		if ok {
@@ -176,12 +179,7 @@ func (s *Stream) Next() (*Audio, error) {
 	case <-s.closed:
 	case <-s.user.Done():
 	}
-	select {
-	case <-s.closed:
-		return nil, ErrClosed
-	default:
-	}
-	if err := s.user.Err(); err != nil {
+	if err := s.stopped(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -211,6 +209,16 @@ func (s *Stream) recycle() {
 		}
 	}
 	s.lent = Audio{}
+}
+
+// stopped returns why nobody may take anything more: Close, or the end of the context.
+func (s *Stream) stopped() error {
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+		return s.user.Err()
+	}
 }
 
 // Close ends the stream. Before its end that cancels the speech: what was sent until now is

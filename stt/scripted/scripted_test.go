@@ -122,7 +122,9 @@ func TestLinesComeAtTheirPositions(t *testing.T) {
 		}
 		defer s.Close()
 		began := time.Now()
+		pushed := make(chan struct{})
 		go func() {
+			defer close(pushed)
 			for range 150 {
 				time.Sleep(20 * time.Millisecond)
 				if s.Push(audio.Silence(20*time.Millisecond, 16000, 1)) != nil {
@@ -142,5 +144,6 @@ func TestLinesComeAtTheirPositions(t *testing.T) {
 		if !reflect.DeepEqual(got, []string{"he", "hello"}) || !reflect.DeepEqual(at, []time.Duration{1100 * time.Millisecond, 2100 * time.Millisecond}) {
 			t.Errorf("got %q at %v", got, at)
 		}
+		<-pushed
 	})
 }
