@@ -15,8 +15,8 @@ func TestCloseWaitsForLeases(t *testing.T) {
 		closed := make(chan error, 1)
 		go func() { closed <- p.Close(t.Context()) }()
 		synctest.Wait()
-		if spare.Conn().closes != 1 || used.Conn().closes != 0 {
-			t.Errorf("idle was closed %d times, used %d times", spare.Conn().closes, used.Conn().closes)
+		if spare.Conn().closes.Load() != 1 || used.Conn().closes.Load() != 0 {
+			t.Errorf("idle was closed %d times, used %d times", spare.Conn().closes.Load(), used.Conn().closes.Load())
 		}
 		if _, err := p.Acquire(t.Context()); !errors.Is(err, ErrClosed) {
 			t.Errorf("Acquire: %v", err)
@@ -46,7 +46,7 @@ func TestCloseForcesWhenItsContextEnds(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
 		synctest.Wait()
-		if l.Conn().closes != 1 {
+		if l.Conn().closes.Load() != 1 {
 			t.Error("the used one was not closed")
 		}
 		l.Release() // late, and nothing happens
@@ -80,7 +80,7 @@ func TestCloseWaitsForADeafDial(t *testing.T) {
 		if err := p.Close(t.Context()); err != nil || time.Since(begun) != 5*s {
 			t.Errorf("%v after %v", err, time.Since(begun))
 		}
-		if w.conns[0].closes != 1 {
+		if w.all()[0].closes.Load() != 1 {
 			t.Error("what the dial gave was not closed")
 		}
 	})

@@ -22,14 +22,14 @@ func TestPrewarmIsJoined(t *testing.T) {
 		time.Sleep(1 * s)
 		l := acquire(t, p)
 		wantFacts(t, l, Facts{AcquireTime: 2 * s, WaitTime: 2 * s})
-		if w.dials != 1 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
 		l.Release()
 		p.Prewarm() // there is an idle one
 		synctest.Wait()
-		if w.dials != 1 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
 	})
 }
@@ -81,8 +81,8 @@ func TestPrewarmKeepsToMaxOpenAndClose(t *testing.T) {
 		p.shut()
 		p.Prewarm()
 		synctest.Wait()
-		if w.dials != 1 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
 	})
 }
@@ -231,12 +231,12 @@ func TestDeathInUseIsSeenAtRelease(t *testing.T) {
 		l := acquire(t, p)
 		l.Conn().kill()
 		synctest.Wait()
-		if l.Conn().closes != 0 {
+		if l.Conn().closes.Load() != 0 {
 			t.Error("closed under its user")
 		}
 		l.Release()
 		synctest.Wait()
-		if st := p.Stats(); l.Conn().closes != 1 || st.Closed.Dead != 1 {
+		if st := p.Stats(); l.Conn().closes.Load() != 1 || st.Closed.Dead != 1 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -249,8 +249,42 @@ func TestStillbornConnectionIsAnError(t *testing.T) {
 		if !errors.As(err, &de) || !errors.Is(err, ErrDead) {
 			t.Errorf("got %v", err)
 		}
-		if w.dials != 1 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
+	})
+}
+
+func TestAFailedDialIsForgottenWhileAnotherServes(t *testing.T) {
+	bubble(t, func(w *world, _ *Options[*fake]) {
+		w.script = []behaviour{{delay: 5 * s}, {delay: 1 * s, err: errRefused}}
+	}, func(t *testing.T, w *world, p *Pool[*fake]) {
+		ctx, cancel := context.WithCancel(t.Context())
+		a := start(ctx, p)
+		b := start(t.Context(), p)
+		cancel()
+		if r := <-a; !errors.Is(r.err, context.Canceled) {
+			t.Errorf("A got %v", r.err)
+		}
+		l := (<-b).must(t)
+		wantFacts(t, l, Facts{AcquireTime: 5 * s, WaitTime: 5 * s})
+		if w.dials.Load() != 2 {
+			t.Errorf("%d dials", w.dials.Load())
+		}
+		l.Release()
+	})
+}
+
+func TestInvalidateCancelsDials(t *testing.T) {
+	bubble(t, func(w *world, o *Options[*fake]) {
+		o.MaxOpen = 1
+		w.script = []behaviour{{delay: 5 * s}, {delay: 1 * s}}
+	}, func(t *testing.T, _ *world, p *Pool[*fake]) {
+		a := start(t.Context(), p)
+		time.Sleep(1 * s)
+		p.Invalidate()
+		l := (<-a).must(t)
+		wantFacts(t, l, Facts{AcquireTime: 2 * s, WaitTime: 1 * s, DialTime: 1 * s})
+		l.Release()
 	})
 }

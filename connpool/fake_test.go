@@ -5,7 +5,9 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,11 +24,10 @@ var errRefused = errors.New("wss://user:secret@host/?key=secret refused")
 // fake is a connection of a world.
 type fake struct {
 	id         int
-	generation int // of the world, when the dial began
+	generation int32 // of the world, when the dial began
 	opened     time.Time
 	idleSince  time.Time
-	killed     bool
-	closes     int
+	closes     atomic.Int32
 	dead       chan struct{}
 }
 
@@ -38,17 +39,18 @@ type behaviour struct {
 	stillborn bool // dead when the dial returns
 }
 
-// world is the other side of a pool. Its fields are set while nothing runs.
+// world is the other side of a pool.
 type world struct {
+	dials      atomic.Int32
+	generation atomic.Int32
+	existing   atomic.Int32 // dialling, open or closing
+	most       atomic.Int32
+
 	mu         sync.Mutex
 	script     []behaviour // of the next dials; then next
 	next       behaviour
 	closeDelay time.Duration
 	closeErr   error
-	generation int
-	dials      int
-	existing   int // dialling, open or closing
-	most       int
 	conns      []*fake
 }
 
@@ -62,10 +64,9 @@ func (w *world) dial(ctx context.Context) (*fake, error) {
 	if len(w.script) > 0 {
 		b, w.script = w.script[0], w.script[1:]
 	}
-	generation := w.generation
-	w.dials++
-	w.existing++
-	w.most = max(w.most, w.existing)
+	generation := w.generation.Load()
+	w.dials.Add(1)
+	w.most.Store(max(w.most.Load(), w.existing.Add(1)))
 	w.mu.Unlock()
 
 	err := b.err
@@ -82,12 +83,11 @@ func (w *world) dial(ctx context.Context) (*fake, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err != nil {
-		w.existing--
+		w.existing.Add(-1)
 		return nil, err
 	}
 	f := &fake{id: len(w.conns) + 1, generation: generation, opened: time.Now(), idleSince: time.Now(), dead: make(chan struct{})}
 	if b.stillborn {
-		f.killed = true
 		close(f.dead)
 	}
 	w.conns = append(w.conns, f)
@@ -97,19 +97,41 @@ func (w *world) dial(ctx context.Context) (*fake, error) {
 func (w *world) close(f *fake) error {
 	w.mu.Lock()
 	delay := w.closeDelay
-	f.closes++
+	f.closes.Add(1)
 	w.mu.Unlock()
 	time.Sleep(delay)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.existing--
+	w.existing.Add(-1)
 	return w.closeErr
+}
+
+// all returns the connections that were dialled.
+func (w *world) all() []*fake {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.conns)
+}
+
+// set changes how the world behaves.
+func (w *world) set(change func(*world)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change(w)
+}
+
+func (f *fake) killed() bool {
+	select {
+	case <-f.dead:
+		return true
+	default:
+		return false
+	}
 }
 
 // kill lets the other side close f.
 func (f *fake) kill() {
-	if !f.killed {
-		f.killed = true
+	if !f.killed() {
 		close(f.dead)
 	}
 }
@@ -132,9 +154,9 @@ func bubble(t *testing.T, set func(*world, *Options[*fake]), run func(*testing.T
 			t.Errorf("a lease or a dial is left over: %v", err)
 		}
 		synctest.Wait()
-		for _, f := range w.conns {
-			if f.closes != 1 {
-				t.Errorf("connection %d was closed %d times", f.id, f.closes)
+		for _, f := range w.all() {
+			if n := f.closes.Load(); n != 1 {
+				t.Errorf("connection %d was closed %d times", f.id, n)
 			}
 		}
 	})
@@ -158,7 +180,7 @@ type result struct {
 
 	// what was true then
 	killed     bool
-	generation int
+	generation int32
 }
 
 // start calls Acquire in another goroutine and returns when it waits or is done.
@@ -170,9 +192,9 @@ func startIn(ctx context.Context, p *Pool[*fake], w *world) <-chan result {
 	begun := time.Now()
 	go func() {
 		l, err := p.Acquire(ctx)
-		r := result{lease: l, err: err, end: time.Now(), after: time.Since(begun), generation: w.generation}
+		r := result{lease: l, err: err, end: time.Now(), after: time.Since(begun), generation: w.generation.Load()}
 		if l != nil {
-			r.killed = l.Conn().killed
+			r.killed = l.Conn().killed()
 		}
 		ch <- r
 	}()

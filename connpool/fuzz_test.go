@@ -71,27 +71,31 @@ func (g *play) order(b int) {
 			l.Release()
 		}
 	case 7:
-		g.w.generation++
+		g.w.generation.Add(1)
 		g.p.Invalidate()
 	case 8:
 		g.p.Prewarm()
 	case 9, 10:
 		time.Sleep(time.Duration(arg+1) * s / 2)
 	case 11:
-		if n := len(g.w.conns); n > 0 {
-			g.w.conns[arg%n].kill()
+		if all := g.w.all(); len(all) > 0 {
+			all[arg%len(all)].kill()
 		}
 	case 12:
 		if n := len(g.calls); n > 0 {
 			g.calls[arg%n].cancel()
 		}
 	case 13:
-		g.w.script = append(g.w.script, behaviour{delay: time.Duration(arg%4) * s, deaf: arg&4 != 0, stillborn: arg&8 != 0})
+		b := behaviour{delay: time.Duration(arg%4) * s, deaf: arg&4 != 0, stillborn: arg&8 != 0}
+		g.w.set(func(w *world) { w.script = append(w.script, b) })
 	case 14:
-		g.w.script = append(g.w.script, behaviour{delay: time.Duration(arg%4) * s, err: errRefused})
+		b := behaviour{delay: time.Duration(arg%4) * s, err: errRefused}
+		g.w.set(func(w *world) { w.script = append(w.script, b) })
 	case 15:
-		g.w.closeDelay = time.Duration(arg%4) * s
-		g.w.next.delay = time.Duration(arg/4) * s
+		g.w.set(func(w *world) {
+			w.closeDelay = time.Duration(arg%4) * s
+			w.next.delay = time.Duration(arg/4) * s
+		})
 	}
 }
 
@@ -130,8 +134,8 @@ func (g *play) settle() {
 	if st.Waiting > 0 && st.Dialing == 0 && (g.o.MaxOpen == 0 || st.Open < g.o.MaxOpen) {
 		g.t.Fatalf("somebody waits for nothing: %+v", st)
 	}
-	if st.Open != g.w.existing || g.o.MaxOpen > 0 && g.w.most > g.o.MaxOpen || st.Dials != int64(g.w.dials) {
-		g.t.Fatalf("%d exist, %d at most, %d dials, but %+v", g.w.existing, g.w.most, g.w.dials, st)
+	if st.Open != int(g.w.existing.Load()) || g.o.MaxOpen > 0 && int(g.w.most.Load()) > g.o.MaxOpen || st.Dials != int64(g.w.dials.Load()) {
+		g.t.Fatalf("%d exist, %d at most, %d dials, but %+v", g.w.existing.Load(), g.w.most.Load(), g.w.dials.Load(), st)
 	}
 	if g.o.KeepIdle > 0 && st.Idle > g.o.KeepIdle {
 		g.t.Fatalf("too many idle: %+v", st)
@@ -187,14 +191,14 @@ func (g *play) finish() {
 	if len(g.calls) > 0 {
 		g.t.Fatalf("%d calls still wait", len(g.calls))
 	}
-	for _, f := range g.w.conns {
-		if f.closes != 1 {
-			g.t.Fatalf("connection %d was closed %d times", f.id, f.closes)
+	for _, f := range g.w.all() {
+		if f.closes.Load() != 1 {
+			g.t.Fatalf("connection %d was closed %d times", f.id, f.closes.Load())
 		}
 	}
 	c := g.p.Stats().Closed
-	if sum := c.Idle + c.Lifetime + c.Dead + c.Discarded + c.Invalidated + c.Full + c.Closed; sum != int64(len(g.w.conns)) {
-		g.t.Fatalf("%d connections, but %+v", len(g.w.conns), c)
+	if sum := c.Idle + c.Lifetime + c.Dead + c.Discarded + c.Invalidated + c.Full + c.Closed; sum != int64(len(g.w.all())) {
+		g.t.Fatalf("%d connections, but %+v", len(g.w.all()), c)
 	}
 }
 

@@ -77,8 +77,8 @@ func TestDialsInParallel(t *testing.T) {
 				t.Errorf("took %v", r.after)
 			}
 		}
-		if w.dials != 10 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 10 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
 	})
 }
@@ -124,7 +124,7 @@ func TestInvalidateDuringDial(t *testing.T) {
 	}, func(t *testing.T, w *world, p *Pool[*fake]) {
 		a := start(t.Context(), p)
 		time.Sleep(1 * s)
-		w.generation++
+		w.generation.Add(1)
 		p.Invalidate()
 		l := (<-a).must(t)
 		wantFacts(t, l, Facts{AcquireTime: 4 * s, WaitTime: 1 * s, DialTime: 3 * s})
@@ -146,12 +146,12 @@ func TestInvalidateDuringLease(t *testing.T) {
 		spare.Release()
 		p.Invalidate()
 		synctest.Wait()
-		if spare.Conn().closes != 1 || used.Conn().closes != 0 {
-			t.Errorf("idle was closed %d times, used %d times", spare.Conn().closes, used.Conn().closes)
+		if spare.Conn().closes.Load() != 1 || used.Conn().closes.Load() != 0 {
+			t.Errorf("idle was closed %d times, used %d times", spare.Conn().closes.Load(), used.Conn().closes.Load())
 		}
 		used.Release()
 		synctest.Wait()
-		if used.Conn().closes != 1 {
+		if used.Conn().closes.Load() != 1 {
 			t.Error("the used one was not closed when released")
 		}
 		if got := p.Stats().Closed.Invalidated; got != 2 {
@@ -164,13 +164,13 @@ func TestExpireWhileLeased(t *testing.T) {
 	bubble(t, func(_ *world, o *Options[*fake]) { o.MaxAge = 10 * s }, func(t *testing.T, _ *world, p *Pool[*fake]) {
 		l := acquire(t, p)
 		time.Sleep(10*s + 1)
-		if l.Conn().closes != 0 {
+		if l.Conn().closes.Load() != 0 {
 			t.Error("closed in use")
 		}
 		l.Release()
 		synctest.Wait()
-		if st := p.Stats(); l.Conn().closes != 1 || st.Closed.Lifetime != 1 {
-			t.Errorf("closed %d times, %+v", l.Conn().closes, st)
+		if st := p.Stats(); l.Conn().closes.Load() != 1 || st.Closed.Lifetime != 1 {
+			t.Errorf("closed %d times, %+v", l.Conn().closes.Load(), st)
 		}
 	})
 }
@@ -218,18 +218,18 @@ func TestIdleConnectionsAreClosedWithoutARequest(t *testing.T) {
 		b.Release()
 		time.Sleep(6*s + 1)
 		synctest.Wait()
-		if a.Conn().closes != 1 || b.Conn().closes != 0 {
-			t.Errorf("after 10 s: closed %d and %d times", a.Conn().closes, b.Conn().closes)
+		if a.Conn().closes.Load() != 1 || b.Conn().closes.Load() != 0 {
+			t.Errorf("after 10 s: closed %d and %d times", a.Conn().closes.Load(), b.Conn().closes.Load())
 		}
 		time.Sleep(4 * s)
 		synctest.Wait()
-		if st := p.Stats(); b.Conn().closes != 1 || st.Open != 0 || st.Closed.Idle != 2 {
+		if st := p.Stats(); b.Conn().closes.Load() != 1 || st.Open != 0 || st.Closed.Idle != 2 {
 			t.Errorf("after 14 s: %+v", st)
 		}
 		acquire(t, p).Release() // the timer works again
 		time.Sleep(10*s + 1)
 		synctest.Wait()
-		if w.existing != 0 {
+		if w.existing.Load() != 0 {
 			t.Error("the third was not closed")
 		}
 	})
@@ -241,7 +241,7 @@ func TestKeepIdleClosesTheOldest(t *testing.T) {
 		a.Release()
 		b.Release()
 		synctest.Wait()
-		if st := p.Stats(); a.Conn().closes != 1 || st.Idle != 1 || st.Closed.Full != 1 {
+		if st := p.Stats(); a.Conn().closes.Load() != 1 || st.Idle != 1 || st.Closed.Full != 1 {
 			t.Errorf("%+v", st)
 		}
 	})
@@ -259,8 +259,8 @@ func TestCancelledAcquireLeavesItsDial(t *testing.T) {
 		synctest.Wait()
 		l := acquire(t, p)
 		wantFacts(t, l, Facts{Reused: true})
-		if w.dials != 1 {
-			t.Errorf("%d dials", w.dials)
+		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
 		}
 		l.Release()
 	})
@@ -270,8 +270,8 @@ func TestEndedContextGetsNothing(t *testing.T) {
 	bubble(t, nil, func(t *testing.T, w *world, p *Pool[*fake]) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if l, err := p.Acquire(ctx); !errors.Is(err, context.Canceled) || w.dials != 0 {
-			t.Errorf("got %v, %v after %d dials", l, err, w.dials)
+		if l, err := p.Acquire(ctx); !errors.Is(err, context.Canceled) || w.dials.Load() != 0 {
+			t.Errorf("got %v, %v after %d dials", l, err, w.dials.Load())
 		}
 	})
 }
@@ -302,8 +302,8 @@ func TestMaxOpenWaitsInLine(t *testing.T) {
 		time.Sleep(s)
 		first.Release()
 		(<-c).must(t).Release()
-		if st := p.Stats(); w.dials != 1 || st.Waits != 3 || st.WaitTime != 6*s || st.Reuses != 2 {
-			t.Errorf("%d dials, %+v", w.dials, st)
+		if st := p.Stats(); w.dials.Load() != 1 || st.Waits != 3 || st.WaitTime != 6*s || st.Reuses != 2 {
+			t.Errorf("%d dials, %+v", w.dials.Load(), st)
 		}
 	})
 }
@@ -313,8 +313,8 @@ func TestAPlaceIsFreeWhenTheCloseEnds(t *testing.T) {
 		acquire(t, p).Discard()
 		l := acquire(t, p)
 		wantFacts(t, l, Facts{AcquireTime: 2 * s, WaitTime: 2 * s})
-		if w.most != 1 {
-			t.Errorf("%d connections at a time", w.most)
+		if w.most.Load() != 1 {
+			t.Errorf("%d connections at a time", w.most.Load())
 		}
 		l.Release()
 	})
@@ -343,6 +343,43 @@ func TestStats(t *testing.T) {
 		want = Stats{Open: 2, Idle: 2, Dials: 4, DialFailures: 1, Reuses: 2, Closed: ClosedStats{Discarded: 1}}
 		if got := p.Stats(); got != want {
 			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	})
+}
+
+// A call that gives up in the moment it is served must not keep what it got.
+func TestGrantToWhoGaveUpIsGivenBack(t *testing.T) {
+	bubble(t, func(_ *world, o *Options[*fake]) { o.MaxOpen = 1 }, func(t *testing.T, _ *world, p *Pool[*fake]) {
+		for range 50 {
+			held := acquire(t, p)
+			ctx, cancel := context.WithCancel(t.Context())
+			ch := start(ctx, p)
+			cancel() // the call is still in line
+			held.Release()
+			if r := <-ch; r.err == nil {
+				r.lease.Release()
+			} else if !errors.Is(r.err, context.Canceled) {
+				t.Fatal(r.err)
+			}
+			synctest.Wait()
+			if st := p.Stats(); st.InUse != 0 || st.Idle != 1 {
+				t.Fatalf("%+v", st)
+			}
+		}
+	})
+}
+
+func TestTimerIsSetForwardForAnOlderConnection(t *testing.T) {
+	bubble(t, func(_ *world, o *Options[*fake]) { o.MaxIdle, o.MaxAge = 10*s, 12*s }, func(t *testing.T, _ *world, p *Pool[*fake]) {
+		old := acquire(t, p)
+		time.Sleep(8 * s)
+		acquire(t, p).Release() // expires at 18 s
+		time.Sleep(1 * s)
+		old.Release() // expires at 12 s
+		time.Sleep(3*s + 1)
+		synctest.Wait()
+		if st := p.Stats(); old.Conn().closes.Load() != 1 || st.Idle != 1 {
+			t.Errorf("closed %d times, %+v", old.Conn().closes.Load(), st)
 		}
 	})
 }
