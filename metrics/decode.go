@@ -28,13 +28,28 @@ func Decode(data []byte) (Event, error) {
 	return e, nil
 }
 
+// events has each type of event: a nil one to ask for its Type, and a way to make one.
+var events = []struct {
+	zero Event
+	make func() Event
+}{
+	{(*LLM)(nil), func() Event { return new(LLM) }},
+	{(*STT)(nil), func() Event { return new(STT) }},
+	{(*TTS)(nil), func() Event { return new(TTS) }},
+	{(*VAD)(nil), func() Event { return new(VAD) }},
+	{(*EOU)(nil), func() Event { return new(EOU) }},
+	{(*EOT)(nil), func() Event { return new(EOT) }},
+	{(*Realtime)(nil), func() Event { return new(Realtime) }},
+	{(*Interruption)(nil), func() Event { return new(Interruption) }},
+	{(*Avatar)(nil), func() Event { return new(Avatar) }},
+	{(*Connection)(nil), func() Event { return new(Connection) }},
+}
+
+// newEvent returns an empty event of a type, or nil.
 func newEvent(typ string) Event {
-	for _, e := range []Event{
-		new(LLM), new(STT), new(TTS), new(VAD), new(EOU),
-		new(EOT), new(Realtime), new(Interruption), new(Avatar), new(Connection),
-	} {
-		if e.Type() == typ {
-			return e
+	for _, e := range events {
+		if e.zero.Type() == typ {
+			return e.make()
 		}
 	}
 	return nil
