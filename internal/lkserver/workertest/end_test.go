@@ -1,0 +1,235 @@
+package workertest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/livekit/protocol/livekit"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/internal/lkserver"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/llm/driver"
+	llmscripted "github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/room"
+	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/tools"
+	"github.com/parley-go/parley/worker"
+)
+
+func TestCallerHangsUp(t *testing.T) {
+	sc := newScene(t, scripted(script{agent: greets("Hello there.")}), nil)
+	c := sc.dialAgent()
+	c.answered()
+	if err := c.Hangup(); err != nil {
+		t.Fatal(err)
+	}
+	if r := next(t, sc.reports); r.CloseReason != session.ReasonParticipantDisconnected {
+		t.Errorf("closed for %s", r.CloseReason)
+	}
+	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed participant_disconnected", "order: status JS_SUCCESS",
+		"order: left", "order: first callback, session closed", "order: second callback, session closed", "order: report")
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	sc.quiet()
+}
+
+// TestAgentEndsTheCall lets the model call the tool that ends the call. The caller hears the goodbye
+// to its end before he is disconnected.
+func TestAgentEndsTheCall(t *testing.T) {
+	const goodbye = "It was a pleasure to talk to you, goodbye."
+	s := script{user: []string{"Bye!"}, answers: []llmscripted.Answer{
+		{Calls: []driver.ToolCall{{Name: tools.EndCallName, Arguments: "{}"}}}, {Text: goodbye}}}
+	s.agent = greets("Hello there.")
+	s.agent.Tools = []llm.Tool{tools.EndCall(nil)}
+	sc := newScene(t, scripted(s), nil)
+	c := sc.dialAgent()
+	c.answered()
+	before := c.heard()
+	c.says(600 * ms)
+	c.over()
+	if got := c.Room().DisconnectReason(); got != "ROOM_DELETED" {
+		t.Errorf("the caller is disconnected for %s", got)
+	}
+	r := next(t, sc.reports)
+	if r.CloseReason != session.ReasonUserInitiated {
+		t.Errorf("closed for %s", r.CloseReason)
+	}
+	whole := time.Duration(len(goodbye)) * perCharacter
+	if got := c.heard() - before; got < whole-60*ms {
+		t.Errorf("heard %v of a goodbye of %v", got, whole)
+	}
+	if got := c.finals(false); !slices.Equal(got, []string{"Hello there.", goodbye}) {
+		t.Errorf("transcripts %q", got)
+	}
+	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed user_initiated", "order: status JS_SUCCESS",
+		"order: left", "order: first callback, session closed", "order: second callback, session closed", "order: report")
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	if err := sc.stop(); err != nil {
+		t.Error(err)
+	}
+	sc.journal.want(t, "error: ")
+}
+
+func TestDeletedDispatchEndsTheJob(t *testing.T) {
+	sc := newScene(t, scripted(script{agent: greets("Once upon a time there was a king who told stories all day.")}), nil)
+	c := sc.dialAgent()
+	next(t, sc.jobs)
+	c.speaking()
+	gone := make(chan time.Time, 1) // one agent
+	room.On(c.Room(), func(e room.ParticipantLeft) {
+		if e.Participant.Kind == "agent" {
+			gone <- time.Now()
+		}
+	})
+	ds, err := dispatches().ListDispatch(t.Context(), &livekit.ListAgentDispatchRequest{Room: sc.name})
+	if err != nil || len(ds.AgentDispatches) != 1 {
+		t.Fatalf("dispatches %v, %v", ds, err)
+	}
+	if _, err := dispatches().DeleteDispatch(t.Context(), &livekit.DeleteAgentDispatchRequest{
+		Room: sc.name, DispatchId: ds.AgentDispatches[0].Id}); err != nil {
+		t.Fatal(err)
+	}
+	// The server takes up to 5 s from the dispatch before it ends a job. It removes an agent that is
+	// still there 3 s later; this one goes by itself.
+	sc.journal.want(t, "termination", "termination")
+	told := time.Now()
+	if d := next(t, gone).Sub(told); d > 3*time.Second {
+		t.Errorf("the agent left after %v", d)
+	}
+	if r := next(t, sc.reports); r.CloseReason != session.ReasonJobShutdown {
+		t.Errorf("closed for %s", r.CloseReason)
+	}
+	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed job_shutdown", "order: status JS_SUCCESS",
+		"order: left", "order: first callback, parent process shutdown",
+		"order: second callback, parent process shutdown", "order: report")
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	if err := sc.stop(); err != nil {
+		t.Error(err)
+	}
+	sc.journal.want(t, "error: ")
+}
+
+func TestPanicInTheRoomFailsOneJob(t *testing.T) {
+	s := script{user: []string{"Are you there?"}, answers: []llmscripted.Answer{{Text: "Yes I am."}}, agent: greets("Hello there.")}
+	oops := make(chan struct{})
+	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
+		if err := s.start(ctx, job, sc); err != nil {
+			return err
+		}
+		if job.Info().GetMetadata() == "panic" {
+			<-oops
+			panic("oops")
+		}
+		return nil
+	}, nil)
+	good := sc.dialAgent()
+	goodJob := next(t, sc.jobs)
+	good.answered()
+	bad := sc.dial(sc.name+"-bad", lkserver.Dispatch(sc.name, "panic"))
+	badJob := next(t, sc.jobs)
+	bad.answered()
+	gone := make(chan struct{})
+	room.On(bad.Room(), func(e room.ParticipantLeft) { close(gone) })
+	close(oops)
+	next(t, gone)
+	if r := next(t, sc.reports); r.JobID != badJob.ID() || r.CloseReason != session.ReasonJobShutdown {
+		t.Errorf("report of %s, closed for %s; want of the job that failed", r.JobID, r.CloseReason)
+	}
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_RUNNING", "wire: JS_FAILED panic in entrypoint: oops")
+	good.says(600 * ms)
+	good.answered()
+	good.wantFinals(false, "Hello there.", "Yes I am.")
+	goodJob.Shutdown("")
+	next(t, sc.reports)
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_RUNNING", "wire: JS_FAILED panic in entrypoint: oops", "wire: JS_SUCCESS")
+	if got := sc.journal.of("termination"); len(got) > 0 {
+		t.Error("the server ended a job")
+	}
+}
+
+// TestFailedStartFailsTheJob starts a session that cannot start: the job must not end as if the
+// conversation had just been over.
+func TestFailedStartFailsTheJob(t *testing.T) {
+	s := script{}
+	s.agent.Tools = []llm.Tool{tools.EndCall(nil), tools.EndCall(nil)}
+	sc := newScene(t, scripted(s), nil)
+	sc.dialAgent()
+	next(t, sc.jobs)
+	eventually(t, func() bool { return len(sc.journal.of("wire: ")) == 2 }, "the job ends")
+	if got := sc.journal.of("wire: ")[1]; !strings.HasPrefix(got, "wire: JS_FAILED starting session: ") {
+		t.Errorf("final status %q", got)
+	}
+}
+
+// TestStoppedWorkerClosesConversations is what SIGINT does.
+func TestStoppedWorkerClosesConversations(t *testing.T) {
+	sc := newScene(t, scripted(script{agent: greets("Once upon a time there was a king who told stories all day.")}), nil)
+	c := sc.dialAgent()
+	eventually(t, func() bool { return c.heard() > time.Second }, "the story begins")
+	began := time.Now()
+	if err := sc.stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("Run took %v to return", d)
+	}
+	if n := len(sc.reports); n != 1 {
+		t.Fatalf("%d reports when Run has returned", n)
+	}
+	r := <-sc.reports
+	if r.CloseReason != session.ReasonJobShutdown {
+		t.Errorf("closed for %s", r.CloseReason)
+	}
+	var cut *chat.Message
+	for m := range r.History.Messages() {
+		cut = m
+	}
+	if cut == nil || cut.Role != chat.Assistant || !cut.Interrupted || !strings.HasPrefix("Once upon a time there was a king who told stories all day.", cut.Text()) {
+		t.Errorf("history ends with %+v, want what was heard of the story", cut)
+	}
+	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed job_shutdown", "order: status JS_SUCCESS",
+		"order: left", "order: first callback, parent process shutdown",
+		"order: second callback, parent process shutdown", "order: report")
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	if got := sc.journal.of("termination"); len(got) > 0 {
+		t.Error("the server ended a job that had ended")
+	}
+	sc.journal.want(t, "error: ")
+}
+
+// TestLateEndsChangeNothing ends a job in every way at once.
+func TestLateEndsChangeNothing(t *testing.T) {
+	crash := make(chan struct{})
+	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
+		s := script{agent: greets("Hello there.")}
+		if err := s.start(ctx, job, sc); err != nil {
+			return err
+		}
+		<-crash
+		return errors.New("too late")
+	}, nil)
+	c := sc.dialAgent()
+	job := next(t, sc.jobs)
+	c.answered()
+	job.Shutdown("first")
+	job.Shutdown("second")
+	close(crash)
+	if err := c.Hangup(); err != nil {
+		t.Error(err)
+	}
+	next(t, sc.reports)
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	late := make(chan string, 1) // one callback
+	job.OnShutdown(func(_ context.Context, reason string) error { late <- reason; return nil })
+	if reason := next(t, late); reason != "first" {
+		t.Errorf("the late callback gets %q", reason)
+	}
+	if st := job.Session().AgentState(); st != agent.Initializing {
+		t.Errorf("state %s after the end", st)
+	}
+}
