@@ -7,7 +7,12 @@ import (
 	"sync/atomic"
 
 	"github.com/livekit/protocol/logger"
+	lksdk "github.com/livekit/server-sdk-go/v2"
 )
+
+// The SDK gives WebRTC its global logger, whatever the logger of the room, and by default that prints
+// every step of every connection to standard error. Who wants to see it calls lksdk.SetLogger.
+func init() { lksdk.SetLogger(logger.GetDiscardLogger()) }
 
 // sdkLog is the SDK's logger, bridged to slog. What the SDK calls a warning or an error is a warning
 // to us, as it retries by itself; the rest is dropped. Until joined is set warnings are debug lines,
