@@ -1,118 +1,62 @@
 package room
 
 import (
-	"context"
-	"io"
+	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/pion/interceptor"
+	"github.com/pion/rtp"
 
 	"github.com/parley-go/parley/audio"
 )
 
-// inputFrame is the length of the frames that are heard.
-const inputFrame = 50 * time.Millisecond
+// maxPacket is more than any packet that fits through the network without being cut.
+const maxPacket = 2048
 
-// frameSource is one track, decoded. After close its ReadFrame returns io.EOF.
-type frameSource interface {
-	ReadFrame(ctx context.Context) (audio.Frame, error)
-	close()
+// rtpTrack is a track of somebody else, as WebRTC has it.
+type rtpTrack interface {
+	Read(b []byte) (int, interceptor.Attributes, error)
+	SetReadDeadline(t time.Time) error
 }
 
-// input is what a session hears: the track that is attached, and silence at the pace of real time
-// while none is. It implements session.AudioInput.
+// input is what a session hears: the track that is attached, and silence while none is. It
+// implements session.AudioInput. The receiver lives as long as the input, so its clock goes on
+// through mutes, new tracks and other people.
 type input struct {
-	open    func(rtpTrack) frameSource
-	silence audio.Frame
-	next    time.Time // when the next frame of silence is due; only ReadFrame's
+	*audio.Receiver
+	log *slog.Logger
 
-	mu      sync.Mutex
-	source  frameSource   // nil while nothing is attached
-	changed chan struct{} // closed when source is another one
-	closed  bool
+	mu     sync.Mutex // held while a track is exchanged
+	pump   *pump      // nil while nothing is attached
+	closed bool
 }
 
-func newInput(rate int, log *slog.Logger) *input {
-	return newInputFrom(rate, func(t rtpTrack) frameSource { return openTrack(t, rate, log) })
-}
-
-func newInputFrom(rate int, open func(rtpTrack) frameSource) *input {
-	return &input{open: open, silence: audio.Silence(inputFrame, rate, 1), changed: make(chan struct{})}
-}
-
-// ReadFrame implements session.AudioInput.
-func (in *input) ReadFrame(ctx context.Context) (audio.Frame, error) {
-	for {
-		in.mu.Lock()
-		source, changed, closed := in.source, in.changed, in.closed
-		in.mu.Unlock()
-		switch {
-		case ctx.Err() != nil:
-			return audio.Frame{}, context.Cause(ctx)
-		case closed:
-			return audio.Frame{}, io.EOF
-		case source != nil:
-			f, err := source.ReadFrame(ctx)
-			if err == nil {
-				in.next = time.Now().Add(inputFrame)
-				return f, nil
-			}
-			in.drop(source)
-		case in.waitSilence(ctx, changed):
-			return in.silence, nil
-		}
+func newInput(rate int, log *slog.Logger) (*input, error) {
+	r, err := audio.NewReceiver(&audio.ReceiverOptions{SampleRate: rate})
+	if err != nil {
+		return nil, fmt.Errorf("audio input: %w", err)
 	}
-}
-
-// waitSilence waits until a frame of silence is due. It reports false when something else came first.
-func (in *input) waitSilence(ctx context.Context, changed <-chan struct{}) bool {
-	now := time.Now()
-	if late := now.Sub(in.next); late > inputFrame { // the first one, or nobody read for a while
-		in.next = now.Add(inputFrame)
-	}
-	due := time.NewTimer(in.next.Sub(now))
-	defer due.Stop()
-	select {
-	case <-due.C:
-		in.next = in.next.Add(inputFrame)
-		return true
-	case <-changed:
-	case <-ctx.Done():
-	}
-	return false
+	return &input{Receiver: r, log: log}, nil
 }
 
 // attach listens to t from now on.
-func (in *input) attach(t rtpTrack) { in.swap(func() frameSource { return in.open(t) }) }
+func (in *input) attach(t rtpTrack) { in.exchange(t) }
 
 // detach listens to nothing.
-func (in *input) detach() { in.swap(func() frameSource { return nil }) }
+func (in *input) detach() { in.exchange(nil) }
 
-// drop forgets a source that ended, unless it was replaced meanwhile.
-func (in *input) drop(ended frameSource) {
+func (in *input) exchange(t rtpTrack) {
 	in.mu.Lock()
-	mine := in.source == ended
-	if mine {
-		in.source = nil
+	defer in.mu.Unlock()
+	if in.pump != nil {
+		in.pump.close()
+		in.pump = nil
 	}
-	in.mu.Unlock()
-	if mine {
-		ended.close()
-	}
-}
-
-func (in *input) swap(open func() frameSource) {
-	in.mu.Lock()
-	old := in.source
-	in.source = nil
-	if !in.closed {
-		in.source = open()
-	}
-	close(in.changed)
-	in.changed = make(chan struct{})
-	in.mu.Unlock()
-	if old != nil {
-		old.close()
+	if t != nil && !in.closed {
+		in.pump = newPump(t, in.Receiver, in.log)
 	}
 }
 
@@ -122,4 +66,47 @@ func (in *input) close() {
 	in.closed = true
 	in.mu.Unlock()
 	in.detach()
+	_ = in.Close() // never fails
+}
+
+// pump carries packets from a track to a receiver.
+type pump struct {
+	from rtpTrack
+	stop atomic.Bool
+	done chan struct{} // closed when nothing is pushed any more
+}
+
+// newPump starts a pump. It ends with its track or by close.
+func newPump(from rtpTrack, to *audio.Receiver, log *slog.Logger) *pump {
+	p := &pump{from: from, done: make(chan struct{})}
+	go p.run(to, log)
+	return p
+}
+
+func (p *pump) run(to *audio.Receiver, log *slog.Logger) {
+	defer close(p.done)
+	defer func() {
+		if v := recover(); v != nil { // what a peer sent must not end the process
+			log.Error("panic while receiving audio", "panic", v)
+		}
+	}()
+	var pkt rtp.Packet
+	buf := make([]byte, maxPacket)
+	for {
+		n, _, err := p.from.Read(buf)
+		if err != nil || p.stop.Load() {
+			return
+		}
+		if pkt.Unmarshal(buf[:n]) == nil {
+			to.Push(&pkt, time.Now())
+		}
+	}
+}
+
+// close stops the pump and waits until it has. The track can be read by another one afterwards.
+func (p *pump) close() {
+	p.stop.Store(true)
+	_ = p.from.SetReadDeadline(time.Now()) // wakes it
+	<-p.done
+	_ = p.from.SetReadDeadline(time.Time{})
 }

@@ -142,16 +142,23 @@ func (r *Room) join(ctx context.Context) error {
 		lksdk.WithAutoSubscribe(r.opts.Subscribe == SubscribeAll),
 		lksdk.WithLogger(newSDKLog(r.log, &r.joined)),
 	}, r.opts.SDK...)
+	// The SDK keeps the context that it joins with and uses it for each reconnect, so it gets the
+	// room's own, which ends with ctx only until we are in.
+	stop := context.AfterFunc(ctx, r.cancel)
 	failed := make(chan error, 1)
-	go func() { failed <- r.sdk.JoinWithContextAndToken(ctx, r.opts.URL, r.opts.Token, opts...) }()
+	go func() { failed <- r.sdk.JoinWithContextAndToken(r.ctx, r.opts.URL, r.opts.Token, opts...) }()
 	select {
 	case err := <-failed:
-		if err != nil {
-			r.sdk.Disconnect()
-			return joinError(ctx, err)
+		if err == nil && stop() {
+			break
 		}
+		r.sdk.Disconnect()
+		if err == nil {
+			return context.Cause(ctx)
+		}
+		return joinError(ctx, err)
 	case <-ctx.Done():
-		go func() { // the SDK notices the end of ctx within its own timeout
+		go func() { // the SDK notices the end of its context within its own timeout of 5 s
 			<-failed
 			r.sdk.Disconnect()
 		}()

@@ -127,10 +127,15 @@ func (r *Room) bind(ctx context.Context, h session.Host, opts IOOptions) (_ *bin
 		link: linker{self: r.LocalIdentity(), want: opts.Participant, kinds: opts.Kinds},
 	}
 	if !opts.NoAudioInput {
-		b.in = newInput(opts.InputRate, r.log)
+		if b.in, err = newInput(opts.InputRate, r.log); err != nil {
+			return nil, err
+		}
 	}
 	if !opts.NoAudioOutput {
 		if b.out, err = newOutput(opts.OutputRate); err != nil {
+			if b.in != nil {
+				b.in.close()
+			}
 			return nil, err
 		}
 	}

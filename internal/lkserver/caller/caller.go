@@ -35,7 +35,7 @@ var ErrHungUp = errors.New("the call is over")
 // Options are what a caller does with what he hears. The callbacks come from goroutines of the call
 // and should return soon.
 type Options struct {
-	// OnAudio gets every frame that is heard, 50 ms of mono at 24 kHz (borrowed), silence too, and
+	// OnAudio gets every frame that is heard, 20 ms of mono at 24 kHz (borrowed), silence too, and
 	// whether the agent is speaking, judged by loudness.
 	OnAudio func(f audio.Frame, speaking bool)
 	// OnTranscript gets the transcripts that the agent publishes.

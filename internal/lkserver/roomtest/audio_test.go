@@ -53,11 +53,11 @@ func (e *ear) hear(f audio.Frame, _ bool) {
 	e.pcm = append(e.pcm, f.Data...)
 }
 
-// loud returns the frames of 50 ms in which something is heard.
+// loud returns the pieces of 20 ms in which something is heard.
 func (e *ear) loud() []int16 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	const n = rate / 20
+	const n = rate / 50
 	var out []int16
 	for i := 0; i+n <= len(e.pcm); i += n {
 		if audio.RMS(e.pcm[i:i+n]) > 0.1 {
@@ -86,7 +86,9 @@ func dial(t *testing.T, identity string, opts *caller.Options) *caller.Call {
 // play writes audio to the agent's output and waits for the end of the segment.
 func play(t *testing.T, out session.AudioOutput, events <-chan session.PlaybackEvent, f audio.Frame) session.PlaybackEvent {
 	t.Helper()
-	if err := out.Write(t.Context(), f); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := out.Write(ctx, f); err != nil {
 		t.Fatal(err)
 	}
 	out.Flush()
@@ -116,7 +118,7 @@ func TestUserIsHeardBySession(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if f.Rate != rate || f.Channels != 1 || f.Duration() != 50*time.Millisecond {
+			if f.Rate != rate || f.Channels != 1 || f.Duration() != 20*time.Millisecond {
 				t.Errorf("frame of %v at %d Hz, %d channels", f.Duration(), f.Rate, f.Channels)
 			}
 			e.hear(f, false)
@@ -129,7 +131,9 @@ func TestUserIsHeardBySession(t *testing.T) {
 	}()
 	ann := dial(t, "ann", nil)
 	h.expect(t, "linked ann")
-	if err := ann.Say(t.Context(), tone(440, time.Second)); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := ann.Say(ctx, tone(440, time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the tone is heard", func() bool { return len(e.loud()) > rate*8/10 })
@@ -300,7 +304,9 @@ func TestInputGoesOnThroughTracksAndPeople(t *testing.T) {
 		c := dial(t, name, nil)
 		h.expect(t, "linked "+name)
 		before := len(e.loud())
-		if err := c.Say(t.Context(), tone(440, 500*time.Millisecond)); err != nil {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := c.Say(ctx, tone(440, 500*time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, name+" is heard", func() bool { return len(e.loud())-before > rate*3/10 })

@@ -1,0 +1,97 @@
+package roomtest
+
+import (
+	"context"
+	"reflect"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/internal/lkserver/caller"
+	"github.com/parley-go/parley/room"
+	"github.com/parley-go/parley/session"
+)
+
+// leave makes the SDK believe that the server told it to connect anew.
+func leave(r *room.Room, action livekit.LeaveRequest_Action) {
+	field := reflect.ValueOf(r.SDK()).Elem().FieldByName("engine")
+	engine := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(*lksdk.RTCEngine)
+	engine.OnLeave(&livekit.LeaveRequest{Action: action})
+}
+
+// TestSessionSurvivesReconnects loses the connection in all the ways that there are: the signalling
+// alone, and everything, after which tracks have other SIDs.
+func TestSessionSurvivesReconnects(t *testing.T) {
+	tests := map[string]func(r *room.Room){
+		"signal lost":  func(r *room.Room) { r.SDK().Simulate(lksdk.SimulateSignalReconnect) },
+		"node failure": func(r *room.Room) { r.SDK().Simulate(lksdk.SimulateNodeFailure) },
+		"resume":       func(r *room.Room) { leave(r, livekit.LeaveRequest_RESUME) },
+		"restart":      func(r *room.Room) { leave(r, livekit.LeaveRequest_RECONNECT) },
+	}
+	for name, lose := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := joinAgent(t)
+			h := newHost()
+			opened := open(t, r.With(room.IOOptions{InputRate: rate, OutputRate: rate}), h)
+			events := make(chan session.PlaybackEvent, 100) // more than the events of the test
+			opened.AudioOut.Notify(func(e session.PlaybackEvent) { events <- e })
+			var in, out ear
+			reading, stopReading := context.WithCancel(t.Context())
+			read := make(chan struct{}) // closed when the reader ended
+			go func() {
+				defer close(read)
+				for {
+					f, err := opened.AudioIn.ReadFrame(reading)
+					if err != nil {
+						return
+					}
+					in.hear(f, false)
+				}
+			}()
+			defer func() { stopReading(); <-read }()
+			transcripts := make(chan caller.Transcript, 10) // more than the updates of the test
+			c := dial(t, "ann", &caller.Options{OnAudio: out.hear, OnTranscript: func(tr caller.Transcript) { transcripts <- tr }})
+			for range 2 { // ann is linked, and hears us
+				next(t, h.said)
+			}
+			opened.AgentState(agent.Listening)
+			if err := c.Say(t.Context(), tone(300, 200*time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+
+			reconnected := make(chan struct{}, 1) // one reconnect
+			defer room.On(r, func(room.Reconnected) { reconnected <- struct{}{} })()
+			lose(r)
+			next(t, reconnected)
+
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := c.Say(ctx, tone(440, time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "ann is heard", func() bool { return len(in.loud()) > rate*6/10 })
+			play(t, opened.AudioOut, events, tone(440, time.Second))
+			eventually(t, "we are heard", func() bool { return len(out.loud()) > rate*4/10 })
+			if err := c.Type(t.Context(), "still there?"); err != nil {
+				t.Fatal(err)
+			}
+			h.expect(t, "text ann: still there?") // and no word of somebody leaving
+			opened.Transcripts.WriteTranscript(session.Transcript{SegmentID: "SG_1", User: true, Text: "yes", Final: true})
+			if tr := next(t, transcripts); tr.Speaker != "ann" || tr.Text != "yes" {
+				t.Errorf("transcript %+v", tr)
+			}
+			eventually(t, "the state is known", func() bool {
+				for _, p := range c.Room().Participants() {
+					if p.Attributes["lk.agent.state"] == string(agent.Listening) {
+						return true
+					}
+				}
+				return false
+			})
+		})
+	}
+}
