@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -77,19 +78,16 @@ func dialError(o Options, resp *http.Response, err error) error {
 	case http.StatusNotFound:
 		return fmt.Errorf("connecting to LiveKit at %s: no LiveKit server there (status 404)", hostOf(o.URL))
 	}
-	return fmt.Errorf("connecting to LiveKit at %s: status %d %s", hostOf(o.URL), resp.StatusCode, strings.TrimSpace(string(body)))
+	return fmt.Errorf("connecting to LiveKit at %s: status %d %s", hostOf(o.URL), resp.StatusCode, strings.Join(strings.Fields(string(body)), " "))
 }
 
 // hostOf is the part of an address that may be logged.
 func hostOf(base string) string {
-	if _, rest, ok := strings.Cut(base, "://"); ok {
-		base = rest
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
 	}
-	host, _, _ := strings.Cut(base, "/")
-	if _, h, ok := strings.Cut(host, "@"); ok {
-		host = h
-	}
-	return host
+	return u.Host
 }
 
 func (c *conn) send(m *livekit.WorkerMessage) error {

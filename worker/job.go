@@ -39,7 +39,6 @@ type Job struct {
 	ctx    context.Context // of the entrypoint
 	cancel context.CancelFunc
 	ending chan struct{} // closed when the end begins
-	over   chan struct{} // closed when everything is done
 
 	mu         sync.Mutex
 	reason     string
@@ -113,46 +112,59 @@ func (j *Job) OnShutdown(f func(ctx context.Context, reason string) error) {
 // counts.
 func (j *Job) Shutdown(reason string) { j.end(first(reason, reasonUser), nil) }
 
-// end begins the end of the job, once.
-func (j *Job) end(reason string, err error) {
+// end begins the end of the job. It reports whether it had not begun before.
+func (j *Job) end(reason string, err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	select {
 	case <-j.ending:
+		return false
 	default:
 		j.reason, j.err = reason, err
 		close(j.ending)
+		return true
 	}
 }
 
-// launch starts the job of an assignment.
-func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) {
+// terminate ends the job because the worker or the server wants it to. An entrypoint that is given
+// time to return after the conversation has it no longer.
+func (j *Job) terminate() {
+	if !j.end(reasonParentShutdown, nil) {
+		j.cancel()
+	}
+}
+
+// launch starts the job of an assignment, or fails with ErrStopping.
+func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 	info := a.GetJob()
 	if info == nil {
 		info = r.Job
 	}
 	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: r.accept.Identity,
 		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
-		ending: make(chan struct{}), over: make(chan struct{})}
+		ending: make(chan struct{})}
 	j.ctx, j.cancel = context.WithCancel(context.WithValue(context.Background(), jobKey{}, j))
 	j.room = &Room{job: j}
 	w.mu.Lock()
+	if w.stopping { // Run does not wait for more jobs
+		w.mu.Unlock()
+		j.cancel()
+		w.sendJobStatus(j.ID(), livekit.JobStatus_JS_FAILED, ErrStopping.Error())
+		return ErrStopping
+	}
 	w.active[j.ID()] = j
-	draining := w.draining
 	w.jobs.Add(1)
 	w.mu.Unlock()
 	w.sendJobStatus(j.ID(), livekit.JobStatus_JS_RUNNING, "")
-	if draining {
-		j.end(reasonParentShutdown, nil)
-	}
 	go func() {
 		defer w.jobs.Done()
-		defer close(j.over)
 		j.run()
 		w.mu.Lock()
 		delete(w.active, j.ID())
+		w.wake()
 		w.mu.Unlock()
 	}()
+	return nil
 }
 
 // runEntrypoint runs the user's code.

@@ -130,7 +130,9 @@ func (o Options) register() *livekit.RegisterWorkerRequest {
 		Version:    Version,
 		Deployment: os.Getenv("LIVEKIT_AGENT_DEPLOYMENT"),
 		AllowedPermissions: &livekit.ParticipantPermission{
-			CanPublish: true, CanSubscribe: true, CanPublishData: true, CanUpdateMetadata: true, Agent: true,
+			CanPublish: true, CanSubscribe: true, CanPublishData: true, CanUpdateMetadata: true,
+			//lint:ignore SA1019 servers in use still make an agent of who has it
+			Agent: true,
 		},
 	}
 }

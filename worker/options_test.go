@@ -88,8 +88,10 @@ func TestReportFile(t *testing.T) {
 }
 
 func TestHostOfHidesPasswordsAndQueries(t *testing.T) {
-	if got := hostOf("wss://user:hunter2@x.livekit.cloud/path?token=t"); got != "x.livekit.cloud" {
-		t.Errorf("hostOf: %q", got)
+	for _, base := range []string{"wss://user:hunter2@x.livekit.cloud/path?token=t", "wss://x.livekit.cloud?token=t"} {
+		if got := hostOf(base); got != "x.livekit.cloud" {
+			t.Errorf("hostOf: %q", got)
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ var (
 	ErrAnswered      = errors.New("the job request was answered before")
 	ErrTooLate       = errors.New("the job request was not answered in time")
 	ErrNotAssigned   = errors.New("the server did not assign the accepted job in time")
+	ErrStopping      = errors.New("the worker is stopping")
 	ErrNotRegistered = errors.New("the connection to the server was lost before the job was assigned")
 )
 
@@ -110,8 +111,7 @@ func (r *JobRequest) Accept(ctx context.Context, o *AcceptOptions) error {
 	defer t.Stop()
 	select {
 	case a := <-r.assigned:
-		r.w.launch(a, r)
-		return nil
+		return r.w.launch(a, r)
 	case <-r.lost:
 		return ErrNotRegistered
 	case <-t.C:
@@ -138,6 +138,7 @@ func (w *Worker) offer(ctx context.Context, c *conn, job *livekit.Job) {
 	defer func() {
 		w.mu.Lock()
 		w.reserved--
+		w.wake()
 		w.mu.Unlock()
 	}()
 	decided := make(chan error, 1) // size 1: the handler never waits for us

@@ -29,11 +29,13 @@ type Worker struct {
 	id         string
 	conn       *conn // nil while not registered
 	draining   bool
+	stopping   bool                   // no job starts any more
 	pending    map[string]*JobRequest // accepted, waiting for the assignment
 	active     map[string]*Job
 	reserved   int                      // offers that are being decided
 	backlog    []*livekit.WorkerMessage // final statuses that could not be sent; at most 128, oldest dropped
 	registered chan struct{}            // closed on the first registration
+	changed    chan struct{}            // closed and replaced when a job or an offer is over, or the backlog was sent
 }
 
 const (
@@ -51,7 +53,7 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{opt: o, log: o.Logger, pending: make(map[string]*JobRequest), active: make(map[string]*Job), registered: make(chan struct{})}, nil
+	return &Worker{opt: o, log: o.Logger, pending: make(map[string]*JobRequest), active: make(map[string]*Job), registered: make(chan struct{}), changed: make(chan struct{})}, nil
 }
 
 // ID is the id that the server gave, "unregistered" before.
@@ -75,8 +77,9 @@ func (w *Worker) ActiveJobs() int {
 }
 
 // Run registers and serves until ctx ends or the server cannot be reached any more. Ending ctx
-// closes the running jobs, each in order, and waits for them. Run returns nil after that. It may
-// be called once.
+// closes the running jobs, each in order, and waits for them. Run returns nil after that. When the
+// server is lost for good, the running jobs, which have connections of their own, come to their own
+// end before Run returns the error. It may be called once.
 func (w *Worker) Run(ctx context.Context) error {
 	w.mu.Lock()
 	if w.running {
@@ -95,35 +98,60 @@ func (w *Worker) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-served:
 		served <- err
+		_ = w.Drain(ctx) // fails when ctx ends, and that ends the jobs
 	}
 	// Jobs end while the connection is still there, so that their final status gets through.
 	w.startDraining()
-	w.endJobs(reasonParentShutdown)
+	w.endJobs()
 	w.jobs.Wait()
+	if err == nil {
+		w.awaitFlush()
+	}
 	stop()
 	<-served
 	return err
 }
 
-// Drain stops taking jobs and waits until the running ones have come to their own end, or ctx ends.
+// Drain stops taking jobs and waits until the running ones, and those that were accepted before, have
+// come to their own end, or ctx ends.
 func (w *Worker) Drain(ctx context.Context) error {
 	w.startDraining()
+	if err := w.await(ctx, func() bool { return len(w.active)+w.reserved == 0 }); err != nil {
+		return fmt.Errorf("draining worker: %d jobs still run: %w", w.ActiveJobs(), err)
+	}
+	return nil
+}
+
+// awaitFlush waits, for flushWait at the most, until the final statuses got through.
+func (w *Worker) awaitFlush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushWait)
+	defer cancel()
+	if err := w.await(ctx, func() bool { return len(w.backlog) == 0 }); err != nil {
+		w.log.Warn("the server was not told how jobs ended: there is no connection")
+	}
+}
+
+// await waits until f, which is called with the lock, holds.
+func (w *Worker) await(ctx context.Context, f func() bool) error {
 	for {
 		w.mu.Lock()
-		var job *Job
-		for _, job = range w.active {
-			break
-		}
+		ok, changed := f(), w.changed
 		w.mu.Unlock()
-		if job == nil {
+		if ok {
 			return nil
 		}
 		select {
-		case <-job.over:
+		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("draining worker: %d jobs still run: %w", w.ActiveJobs(), ctx.Err())
+			return ctx.Err()
 		}
 	}
+}
+
+// wake has those look again who await something. With the lock.
+func (w *Worker) wake() {
+	close(w.changed)
+	w.changed = make(chan struct{})
 }
 
 func (w *Worker) startDraining() {
@@ -136,11 +164,12 @@ func (w *Worker) startDraining() {
 	}
 }
 
-func (w *Worker) endJobs(reason string) {
+func (w *Worker) endJobs() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.stopping = true
 	for _, j := range w.active {
-		j.end(reason, nil)
+		j.terminate()
 	}
 }
 
@@ -250,6 +279,9 @@ func (w *Worker) register(c *conn) error {
 	for _, m := range backlog {
 		w.sendOrKeep(m)
 	}
+	w.mu.Lock()
+	w.wake()
+	w.mu.Unlock()
 	if !again {
 		close(w.registered)
 	}
@@ -345,7 +377,7 @@ func (w *Worker) handle(ctx context.Context, c *conn, m *livekit.ServerMessage) 
 		j := w.active[m.Termination.GetJobId()]
 		w.mu.Unlock()
 		if j != nil {
-			j.end(reasonParentShutdown, nil)
+			j.terminate()
 		}
 	}
 }

@@ -124,6 +124,7 @@ func (s *server) serving(o Options) (w *Worker, stop func() error) {
 	go func() { done <- w.Run(ctx) }()
 	stop = sync.OnceValue(func() error { cancel(); return <-done })
 	s.t.Cleanup(func() { _ = stop() })
+	//lint:ignore SA1019 it is still sent
 	if m := s.next(); m.GetRegister().GetAgentName() != o.AgentName || !m.GetRegister().GetAllowedPermissions().GetAgent() {
 		s.t.Fatalf("first message: %v", m)
 	}
