@@ -233,3 +233,54 @@ func TestLateEndsChangeNothing(t *testing.T) {
 		t.Errorf("state %s after the end", st)
 	}
 }
+
+// TestStoppedWorkerDoesNotWaitForAnEntrypoint has an entrypoint that stays until its context ends. It is
+// given time after the conversation, but not when the worker stops.
+func TestStoppedWorkerDoesNotWaitForAnEntrypoint(t *testing.T) {
+	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
+		s := script{agent: greets("Hello there.")}
+		if err := s.start(ctx, job, sc); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}, nil)
+	c := sc.dialAgent()
+	job := next(t, sc.jobs)
+	c.answered()
+	if err := c.Hangup(); err != nil {
+		t.Error(err)
+	}
+	next(t, job.Done())
+	began := time.Now()
+	if err := sc.stop(); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("Run took %v to return", d)
+	}
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+}
+
+// TestConversationOutlivesTheConnectionOfItsWorker cuts the worker off in mid-conversation.
+func TestConversationOutlivesTheConnectionOfItsWorker(t *testing.T) {
+	s := script{answers: []llmscripted.Answer{{Text: "It is Friday."}}, agent: greets("Hello there.")}
+	sc := newScene(t, scripted(s), nil)
+	c := sc.dialAgent()
+	job := next(t, sc.jobs)
+	c.answered()
+	before := sc.w.ID()
+	sc.cut()
+	eventually(t, func() bool { return sc.w.ID() != before }, "the worker registers again")
+	if err := c.Type(t.Context(), "What day is it?"); err != nil {
+		t.Fatal(err)
+	}
+	c.answered()
+	job.Shutdown("")
+	wantHistory(t, next(t, sc.reports), "assistant: Hello there.", "user: What day is it?", "assistant: It is Friday.")
+	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
+	// The server knows the worker by its new registration, and gives it jobs again.
+	again := sc.dial(sc.name+"-again", lkserver.Dispatch(sc.name, ""))
+	next(t, sc.jobs)
+	again.answered()
+}

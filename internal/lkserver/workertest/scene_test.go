@@ -49,6 +49,7 @@ type scene struct {
 	journal journal
 	w       *worker.Worker
 	stop    func() error // ends the worker and returns what Run returned
+	cut     func()       // cuts the worker's connection
 	jobs    chan *worker.Job
 	reports chan *session.Report
 }
@@ -61,8 +62,10 @@ func newScene(t *testing.T, entrypoint func(ctx context.Context, job *worker.Job
 		jobs:    make(chan *worker.Job, 100),     // more than a test has
 		reports: make(chan *session.Report, 100), // more than a test has
 	}
+	url, cut := newTap(t, &sc.journal)
+	sc.cut = cut
 	o := worker.Options{
-		URL: newTap(t, &sc.journal), APIKey: server.APIKey(), APISecret: server.APISecret(), AgentName: sc.name,
+		URL: url, APIKey: server.APIKey(), APISecret: server.APISecret(), AgentName: sc.name,
 		Logger: slog.New(slog.NewTextHandler(testWriter{t, &sc.journal}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Entrypoint: func(ctx context.Context, job *worker.Job) error {
 			sc.jobs <- job

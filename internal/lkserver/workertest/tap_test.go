@@ -55,8 +55,8 @@ func (j *journal) want(t *testing.T, prefix string, lines ...string) {
 }
 
 // newTap is the server with an ear on the worker protocol: what passes about jobs goes to the journal.
-// It returns its URL.
-func newTap(t *testing.T, j *journal) string {
+// It returns its URL, and cuts the connections of workers that there are.
+func newTap(t *testing.T, j *journal) (addr string, cut func()) {
 	t.Helper()
 	to, err := url.Parse(strings.Replace(server.URL(), "ws", "http", 1))
 	if err != nil {
@@ -89,16 +89,19 @@ func newTap(t *testing.T, j *journal) string {
 		go forward(up, down, func(data []byte) { j.fromServer(data) })
 		forward(down, up, func(data []byte) { j.fromWorker(data) })
 	}))
-	t.Cleanup(func() {
+	cut = func() {
 		mu.Lock()
 		defer mu.Unlock()
 		for _, c := range conns {
 			c.Close()
 		}
+	}
+	t.Cleanup(func() {
+		cut()
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return strings.Replace(s.URL, "http", "ws", 1)
+	return strings.Replace(s.URL, "http", "ws", 1), cut
 }
 
 // forward carries messages until one side is gone, and then ends the other.
