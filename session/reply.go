@@ -81,7 +81,7 @@ func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
 		said := r.speak(sp, p, nil)
 		r.ask(func() {
 			if !o.NoHistory {
-				r.keepSaid(sp, said, began, nil)
+				r.keepSaid(sp, said, "", began, nil)
 			}
 			r.endStep(sp, st)
 		})
@@ -137,7 +137,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 	said := r.speak(sp, gen.text, gen)
 	gen.wait()
 	r.ask(func() {
-		r.keepSaid(sp, said, began, gen)
+		r.keepSaid(sp, said, round.group, began, gen)
 		sp.background = true
 		r.endStep(sp, st)
 		r.schedule()
@@ -160,12 +160,12 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 }
 
 // keepSaid remembers what was heard of a step. On the loop.
-func (r *run) keepSaid(sp *speech, said spoken, began time.Time, gen *generation) {
+func (r *run) keepSaid(sp *speech, said spoken, id string, began time.Time, gen *generation) {
 	if said.text == "" {
 		return
 	}
 	m := chat.NewMessage(chat.Assistant, said.text)
-	m.CreatedAt = began
+	m.ID, m.CreatedAt = id, began
 	m.Interrupted = said.interrupted
 	said.fill(&m.Metrics, sp.turn)
 	m.Metrics.TTS = metadata(sp.act.tts)

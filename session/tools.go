@@ -32,6 +32,8 @@ type toolRound struct {
 	wg  sync.WaitGroup
 	all chan struct{} // closed when no more calls will come
 
+	group string // of the calls, and id of what is said beside them
+
 	noReply, noHandoff atomic.Bool
 
 	mu      sync.Mutex
@@ -46,7 +48,7 @@ type toolResult struct {
 }
 
 func (r *run) newToolRound(sp *speech, st *step) *toolRound {
-	return &toolRound{r: r, sp: sp, st: st, all: make(chan struct{})}
+	return &toolRound{r: r, sp: sp, st: st, all: make(chan struct{}), group: metrics.NewID("item_")}
 }
 
 // run starts the calls as they are decided, until the model is done or the speech is interrupted.
@@ -104,12 +106,10 @@ func (t *toolRound) empty() bool {
 }
 
 func (t *toolRound) call(c llm.ToolCall) {
-	item := &chat.FunctionCall{CallID: c.CallID, Name: c.Name, Arguments: c.Arguments, Extra: c.Extra}
+	item := &chat.FunctionCall{CallID: c.CallID, Name: c.Name, Arguments: c.Arguments, GroupID: t.group, Extra: c.Extra}
 	item.CreatedAt = t.r.stamp()
-	if f, ok := t.sp.act.tools.Get(c.Name); ok {
-		if args, err := f.Canonical(c.Arguments); err == nil {
-			item.Arguments = args
-		}
+	if args, err := llm.Canonical(c.Arguments); err == nil {
+		item.Arguments = args // later turns see valid JSON
 	}
 	t.r.ask(func() {
 		t.r.toolsRunning++
