@@ -37,6 +37,8 @@ func (r *run) close(q closeRequest) {
 	}
 	r.closing = &q
 	r.away.stop()
+	r.aec.stop()
+	r.watchEars()
 	// Not goDo: tearDown waits for all goroutines of the run.
 	go func() {
 		r.finishSpeaking(q)

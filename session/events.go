@@ -61,6 +61,12 @@ type SpeechCreated struct {
 	Source        string // "say" or "generate_reply"
 }
 
+// AgentFalseInterruption tells that the agent was paused because the user made a sound, and went on.
+type AgentFalseInterruption struct {
+	At
+	Resumed bool
+}
+
 // FunctionToolsExecuted tells that the tools of one round have ended. Listeners run before the
 // results are acted upon, so they may still cancel what follows.
 type FunctionToolsExecuted struct {
@@ -153,18 +159,19 @@ const (
 )
 
 // EventType implements Event.
-func (UserStateChanged) EventType() string      { return "user_state_changed" }
-func (AgentStateChanged) EventType() string     { return "agent_state_changed" }
-func (UserInputTranscribed) EventType() string  { return "user_input_transcribed" }
-func (ConversationItemAdded) EventType() string { return "conversation_item_added" }
-func (SpeechCreated) EventType() string         { return "speech_created" }
-func (FunctionToolsExecuted) EventType() string { return "function_tools_executed" }
-func (ToolExecutionUpdated) EventType() string  { return "tool_execution_updated" }
-func (MetricsCollected) EventType() string      { return "metrics_collected" }
-func (UsageUpdated) EventType() string          { return "session_usage_updated" }
-func (TurnCompleted) EventType() string         { return "turn_completed" }
-func (ErrorOccurred) EventType() string         { return "error" }
-func (Closed) EventType() string                { return "close" }
+func (UserStateChanged) EventType() string       { return "user_state_changed" }
+func (AgentStateChanged) EventType() string      { return "agent_state_changed" }
+func (UserInputTranscribed) EventType() string   { return "user_input_transcribed" }
+func (ConversationItemAdded) EventType() string  { return "conversation_item_added" }
+func (SpeechCreated) EventType() string          { return "speech_created" }
+func (AgentFalseInterruption) EventType() string { return "agent_false_interruption" }
+func (FunctionToolsExecuted) EventType() string  { return "function_tools_executed" }
+func (ToolExecutionUpdated) EventType() string   { return "tool_execution_updated" }
+func (MetricsCollected) EventType() string       { return "metrics_collected" }
+func (UsageUpdated) EventType() string           { return "session_usage_updated" }
+func (TurnCompleted) EventType() string          { return "turn_completed" }
+func (ErrorOccurred) EventType() string          { return "error" }
+func (Closed) EventType() string                 { return "close" }
 
 // On calls f for every event of type E, e.g.
 //

@@ -18,6 +18,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/session/sessiontest"
 	"github.com/parley-go/parley/stt"
@@ -56,7 +57,8 @@ func newCall(t *testing.T, answers ...scripted.Answer) *call {
 	c.llm = scripted.New(&scripted.Options{Answers: answers})
 	c.opt = session.Options{
 		VAD: vad.New(vadScript{}), STT: stt.New(c.stt, nil), LLM: llm.New(c.llm, nil), TTS: tts.New(c.tts, nil),
-		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		AECWarmup: opt.Off[time.Duration](), // has tests of its own
+		Logger:    slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	return c
 }
@@ -248,17 +250,32 @@ type sttScript struct {
 	mu     sync.Mutex
 	script []expectation
 	heard  time.Duration
+	voiced time.Duration // of heard, what was not silence
 }
 
 type expectation struct {
 	at   time.Duration
 	text string
+	kind sttdriver.EventKind
 }
 
 func (s *sttScript) expect(at time.Duration, text string) {
 	s.mu.Lock()
-	s.script = append(s.script, expectation{at, text})
+	s.script = append(s.script, expectation{at, text, sttdriver.Final})
 	s.mu.Unlock()
+}
+
+func (s *sttScript) expectInterim(at time.Duration, text string) {
+	s.mu.Lock()
+	s.script = append(s.script, expectation{at, text, sttdriver.Interim})
+	s.mu.Unlock()
+}
+
+// loud is how much was heard that was not silence.
+func (s *sttScript) loud() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.voiced
 }
 
 func (*sttScript) Info() model.Info {
@@ -282,8 +299,11 @@ func (x *sttStream) Push(_ context.Context, f audio.Frame) error {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	x.s.heard += f.Duration()
+	if f.Data[0] != 0 {
+		x.s.voiced += f.Duration()
+	}
 	for len(x.s.script) > 0 && x.s.script[0].at <= x.pos {
-		x.out <- &sttdriver.Event{Kind: sttdriver.Final, Alternatives: []sttdriver.Alternative{{Text: x.s.script[0].text, Confidence: 0.9}}}
+		x.out <- &sttdriver.Event{Kind: x.s.script[0].kind, Alternatives: []sttdriver.Alternative{{Text: x.s.script[0].text, Confidence: 0.9}}}
 		x.s.script = x.s.script[1:]
 	}
 	return nil

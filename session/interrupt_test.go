@@ -31,8 +31,8 @@ func TestC050BargeInKeepsWhatWasHeard(t *testing.T) {
 			"0.00 handoff  -> default_agent", "0.00 agent listening",
 			"0.50 user speaking", "2.70 final Count", "2.50 user listening",
 			"3.00 user: Count", "3.00 agent thinking", "3.40 agent speaking",
-			"5.00 user speaking", "5.50 agent listening", "5.50 assistant: one two [interrupted]",
-			"6.20 final Stop", "6.00 user listening",
+			"5.00 user speaking", "5.50 agent listening",
+			"6.20 final Stop", "6.20 assistant: one two [interrupted]", "6.00 user listening",
 			"6.50 user: Stop", "6.50 agent thinking", "7.00 agent speaking",
 			"8.00 assistant: Ok bye", "8.00 agent listening",
 		)

@@ -25,8 +25,14 @@ type Options struct {
 	// words. Off: no limit.
 	MaxToolSteps opt.Value[int]
 
-	Endpointing  Endpointing
-	Interruption Interruption
+	TurnDetection TurnDetection
+	Endpointing   Endpointing
+	Interruption  Interruption
+
+	// AECWarmup is how long, after the agent has spoken for the first time, the user cannot
+	// interrupt by voice, and is not heard by the STT, while the agent speaks: echo cancellation on
+	// the user's side needs that time. Default 3 s; off: no such time.
+	AECWarmup opt.Value[time.Duration]
 
 	// MinConsecutiveSpeechDelay is the least pause between two speeches: default 0.
 	MinConsecutiveSpeechDelay time.Duration
@@ -64,12 +70,38 @@ type Interruption struct {
 	MinDuration opt.Value[time.Duration]
 	// MinWords is the number of words needed to interrupt; default 0. Needs an STT.
 	MinWords int
+	// ResumeFalse: default true. The agent is only paused when the user makes a sound, goes on when
+	// no words follow, and is interrupted when they do. Off, or Some(false), stops it at once.
+	ResumeFalse opt.Value[bool]
+	// FalseTimeout is the silence after which a pause without words ends: default 2 s. Off stops the
+	// agent at once instead of pausing it.
+	FalseTimeout opt.Value[time.Duration]
+	// HearProtected lets the STT hear the user while the agent says what must not be interrupted. By
+	// default it hears silence then, so that no words pile up.
+	HearProtected bool
 }
+
+// TurnDetection says who decides that the user's turn is over.
+type TurnDetection string
+
+// The ways to detect the end of a turn.
+const (
+	// DetectAuto takes the VAD if there is one, else the STT's final transcripts.
+	DetectAuto TurnDetection = ""
+	DetectVAD  TurnDetection = "vad"
+	// DetectSTT leaves it to the STT, which must emit start and end of speech.
+	DetectSTT TurnDetection = "stt"
+	// DetectManual leaves it to the application: Session.CommitUserTurn and ClearUserTurn. The voice
+	// of the user does not interrupt either.
+	DetectManual TurnDetection = "manual"
+)
 
 const (
 	defaultMinDelay       = 500 * time.Millisecond
 	defaultMaxDelay       = 3 * time.Second
 	defaultMinDuration    = 500 * time.Millisecond
+	defaultFalseTimeout   = 2 * time.Second
+	defaultAECWarmup      = 3 * time.Second
 	defaultAwayTimeout    = 15 * time.Second
 	defaultCloseWait      = 2 * time.Second
 	interruptionWatchdog  = 5 * time.Second  // an interrupted speech that is not over by then is given up

@@ -17,12 +17,14 @@ type recognition struct {
 	confidences  []float64
 	language     string
 	lastFinal    time.Time
-	turnStart    time.Time // first speech of the turn
-	lastSpeaking time.Time // last evidence of the user's voice
-	speaking     bool      // as the VAD sees it
-	silent       bool      // replies may start
-	segment      string    // id of the transcript segment that is being published
-	decision     timer     // the end of the turn, when nothing happens before it fires
+	turnStart    time.Time      // first speech of the turn
+	lastSpeaking time.Time      // last evidence of the user's voice
+	speaking     bool           // as the VAD sees it
+	sttSpeaking  bool           // as the STT sees it, when it detects turns
+	silent       bool           // replies may start
+	segment      string         // id of the transcript segment that is being published
+	decision     timer          // the end of the turn, when nothing happens before it fires
+	commit       *commitRequest // waits for the last words; nil for none
 }
 
 func (h *recognition) init(r *run) {
@@ -83,20 +85,37 @@ func (r *run) onVAD(gen int, ev *vad.Event) {
 			h.turnStart = onset
 		}
 		h.decision.stop()
+		r.resume.stop()
+		r.resumeWaits = false
 		r.setUserState(agent.UserSpeaking, onset)
+		// A reply that is about to begin must not talk over the user.
+		if sp := r.act.interruptible(); sp != nil && r.agentState != agent.Speaking && r.canPause() &&
+			r.opt.TurnDetection != DetectManual && isClosed(sp.step.go_) {
+			r.hold(sp, 0)
+		}
 	case vad.InferenceDone:
 		r.onVADTick(ev, t)
 	case vad.EndOfSpeech:
 		h.speaking, h.silent = false, true
 		h.lastSpeaking = t.Add(-ev.SilenceDuration - ev.InferenceDuration)
 		r.setUserState(agent.UserListening, h.lastSpeaking)
-		r.endTurnSoon()
+		r.resumeLater()
+		if r.turnsByVAD() {
+			r.endTurnSoon()
+		}
 		r.schedule()
 	}
 }
 
+// turnsByVAD reports whether the silence that the VAD finds ends turns.
+func (r *run) turnsByVAD() bool {
+	d := r.opt.TurnDetection
+	return r.ears.vad != nil && (d == DetectAuto || d == DetectVAD)
+}
+
 func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 	h := &r.heard
+	r.watchEars()
 	if !ev.Speaking {
 		return
 	}
@@ -132,6 +151,9 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 		if r.ears.vad == nil {
 			h.lastSpeaking = now()
 			r.interruptByVoice()
+			if r.pause != nil {
+				r.resumeLater() // no VAD tells when the user is silent
+			}
 		}
 	case stt.Final:
 		if text == "" {
@@ -139,6 +161,21 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 		}
 		delete(r.errors, "stt")
 		r.onFinal(text, ev)
+	case stt.StartOfSpeech:
+		if r.opt.TurnDetection == DetectSTT && r.closing == nil {
+			h.sttSpeaking = true
+			h.decision.stop()
+			if h.turnStart.IsZero() {
+				h.turnStart = now()
+			}
+			r.setUserState(agent.UserSpeaking, now())
+		}
+	case stt.EndOfSpeech:
+		if r.opt.TurnDetection == DetectSTT && r.closing == nil {
+			h.sttSpeaking = false
+			r.setUserState(agent.UserListening, now())
+			r.endTurnSoon()
+		}
 	}
 }
 
@@ -166,8 +203,12 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 	if r.closing != nil {
 		return
 	}
-	r.interruptByVoice()
-	if !h.speaking {
+	r.interruptByWords()
+	switch d := r.opt.TurnDetection; {
+	case d == DetectManual:
+		r.finalCame()
+	case d == DetectSTT && h.sttSpeaking, h.speaking:
+	default:
 		r.endTurnSoon()
 	}
 }
@@ -217,10 +258,16 @@ func (r *run) endTurn() {
 		return
 	}
 	if w := r.opt.Interruption.MinWords; w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
-		return // too little to interrupt the agent; it stays for the next decision
+		r.turnDropped() // too little to interrupt the agent; it stays for the next decision
+		return
 	}
-	t := newTurn(h)
-	h.reset()
+	r.resumeWaits = false
+	r.take(newTurn(h))
+}
+
+// take has t answered.
+func (r *run) take(t *turn) {
+	r.heard.reset()
 	r.pendingTurns++
 	r.turns.post(message{do: func() { r.answer(t) }})
 }

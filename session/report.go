@@ -168,6 +168,8 @@ func eventJSON(e Event) map[string]any {
 		m["item"] = e.Item
 	case SpeechCreated:
 		m["speech_id"], m["user_initiated"], m["source"] = e.Speech.ID(), e.UserInitiated, e.Source
+	case AgentFalseInterruption:
+		m["resumed"] = e.Resumed
 	case FunctionToolsExecuted:
 		m["function_calls"], m["function_call_outputs"] = e.Calls, e.Outputs
 	case ToolExecutionUpdated:

@@ -53,6 +53,11 @@ type run struct {
 	outputReady        bool
 	pendingTurns       int
 	away               timer
+	pause              *pause // nil when nothing is paused
+	resume             timer  // ends the pause
+	resumeWaits        bool   // the pause ends if the open decision finds no turn
+	aec                timer
+	warmed             bool // the echo warm-up has begun
 	toolsRunning       int
 }
 
@@ -64,7 +69,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}
-	r.away.s = r
+	r.away.s, r.resume.s, r.aec.s = r, r, r
 	r.heard.init(r)
 	base := context.WithoutCancel(ctx)
 	base = metrics.WithRecorder(base, r)
@@ -241,6 +246,7 @@ func (r *run) setAgentState(st agent.State) {
 	r.agentState = st
 	r.s.agentState.Store(st)
 	if st == agent.Speaking {
+		r.warmUp()
 		delete(r.errors, "llm")
 		delete(r.errors, "tts")
 	}
@@ -249,6 +255,7 @@ func (r *run) setAgentState(st agent.State) {
 	}
 	r.emit(AgentStateChanged{at(now()), old, st})
 	r.watchAway()
+	r.watchEars()
 }
 
 func (r *run) setUserState(st agent.UserState, t time.Time) {

@@ -97,6 +97,7 @@ type utterance struct {
 }
 
 func (u *utterance) play(text iter.Seq[string]) spoken {
+	u.r.ask(func() { u.r.reconcile(u.sp) })
 	heardAt := make(chan time.Time, 1) // one start per segment
 	seg := u.r.mouth.open(func(t time.Time) {
 		heardAt <- t

@@ -119,6 +119,7 @@ func (r *run) schedule() {
 	if sp := act.current; sp != nil && !isClosed(sp.step.go_) && (r.heard.silent || sp.Protected()) {
 		close(sp.step.go_)
 	}
+	r.watchEars()
 }
 
 // keepUser remembers what the user said to cause sp.
@@ -136,6 +137,7 @@ func (r *run) endStep(sp *speech, st *step) {
 	if !isClosed(st.playedOut) {
 		close(st.playedOut)
 	}
+	r.release(sp)
 	if sp.act.current == sp {
 		sp.act.current = nil
 		sp.act.playedOutAt = now()
@@ -200,6 +202,7 @@ func (r *run) interrupt(sp *speech, force bool) error {
 	if sp.act.current == sp && r.mouth != nil {
 		r.mouth.clear()
 	}
+	r.release(sp)
 	sp.watchdog.start(interruptionWatchdog, func() {
 		r.log.Error("an interrupted speech does not end, giving it up", "speech", sp.ID())
 		r.finish(sp, nil)
@@ -241,17 +244,36 @@ func (act *activity) interruptible() *speech {
 	return act.current
 }
 
-// interruptByVoice stops the agent because the user talks.
+// interruptByVoice pauses the agent because the user talks, or stops it where that cannot be undone.
 func (r *run) interruptByVoice() {
 	sp := r.act.interruptible()
-	if sp == nil || r.closing != nil || !isClosed(sp.step.go_) {
+	if sp == nil || r.closing != nil || r.warmingUp() || r.opt.TurnDetection == DetectManual || !r.enoughWords() {
+		return
+	}
+	if !isClosed(sp.step.go_) {
 		return // one that waits for the user to be silent does not talk over anybody
 	}
-	if w := r.opt.Interruption.MinWords; w > 0 && r.ears.stt != nil &&
-		tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) < w {
+	if r.canPause() {
+		r.hold(sp, r.opt.Interruption.FalseTimeout.Default(defaultFalseTimeout))
 		return
 	}
 	if r.interrupt(sp, false) == nil {
 		r.setAgentState(agent.Listening)
 	}
+}
+
+// interruptByWords stops the agent because the user has said something.
+func (r *run) interruptByWords() {
+	r.interruptByVoice()
+	if p := r.pause; p != nil && r.enoughWords() && r.opt.TurnDetection != DetectManual {
+		if err := r.interrupt(p.sp, false); err != nil {
+			r.release(p.sp)
+		}
+	}
+}
+
+// enoughWords reports whether the user has said as many words as an interruption takes.
+func (r *run) enoughWords() bool {
+	w := r.opt.Interruption.MinWords
+	return w <= 0 || r.ears == nil || r.ears.stt == nil || tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) >= w
 }

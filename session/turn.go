@@ -20,6 +20,7 @@ type turn struct {
 	final   time.Time // last final transcript
 	decided time.Time
 	hook    time.Duration
+	silent  bool // is remembered, not answered
 	delays  bool // the times above are known
 	marks   marks
 }
@@ -72,7 +73,7 @@ func (r *run) answer(t *turn) {
 // left to do; mute that t is only to be remembered.
 func (r *run) makeWay(t *turn) (act *activity, busy []*speech, mute bool) {
 	act = r.act
-	if r.closing != nil || act.blocked {
+	if r.closing != nil || act.blocked || t.silent {
 		// The words are not lost: whoever comes next finds them.
 		r.keep(act, t)
 		return nil, nil, false
