@@ -1,0 +1,97 @@
+package moonshine
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/golden"
+	"github.com/parley-go/parley/stt/driver"
+	"github.com/parley-go/parley/stt/stttest"
+)
+
+// counted is the recogniser with a ledger of the audio that it answered, which is what it serves:
+// nobody is billed for a run that was given up.
+type counted struct {
+	*Recognizer
+	mu     sync.Mutex
+	served stttest.Served
+}
+
+func (c *counted) Recognize(ctx context.Context, f audio.Frame, o driver.Options) (*driver.Result, error) {
+	c.mu.Lock()
+	c.served.Calls++
+	c.served.Open++
+	c.mu.Unlock()
+	res, err := c.Recognizer.Recognize(ctx, f, o)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.served.Open--
+	if err == nil {
+		c.served.Audio += f.Duration()
+	}
+	return res, err
+}
+
+func (c *counted) ledger() stttest.Served {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.served
+}
+
+// occupy takes the places of those who compute, as long as the test runs.
+func occupy(t testing.TB) {
+	before := running
+	running = newSlots(1)
+	running.places <- struct{}{}
+	t.Cleanup(func() { running = before })
+}
+
+// TestConformance runs in bubbles, so that the attempts that wait for a core take no time.
+func TestConformance(t *testing.T) {
+	if err := Check(nil); err != nil {
+		t.Fatal(err)
+	}
+	const remote = "there is no provider to reach: it runs in this process"
+	const answers = "it has no messages: the answer is a value"
+	h := stttest.Harness{
+		Start: func(t testing.TB, f stttest.Fault) stttest.Provider {
+			if f == stttest.StallAlways {
+				occupy(t)
+			}
+			c := &counted{Recognizer: NewRecognizer(nil)}
+			return stttest.Provider{Driver: c, Served: c.ledger}
+		},
+		Speech: frame(golden.Samples(t, "flite_slt_weather.wav")),
+		Text:   "What is the weather like in Paris tomorrow morning?",
+		Skip: map[stttest.Fault]string{
+			stttest.Refuse: remote, stttest.RefuseAlways: remote, stttest.SlowDial: remote,
+			stttest.Drop: remote, stttest.HangUp: remote, stttest.TooMany: remote,
+			stttest.ServerError: remote, stttest.Unauthorized: "it has no key", stttest.Malformed: answers,
+		},
+	}
+	for _, c := range stttest.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { c.Run(t, h) })
+		})
+	}
+}
+
+// TestWaitingForACoreIsNotServed checks the ledger that the conformance cases rely on.
+func TestWaitingForACoreIsNotServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		occupy(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c := &counted{Recognizer: NewRecognizer(nil)}
+		if _, err := c.Recognize(ctx, frame(make([]int16, golden.Rate)), driver.Options{}); err == nil {
+			t.Fatal("it was recognised without a core")
+		}
+		if l := c.ledger(); l != (stttest.Served{Calls: 1}) {
+			t.Errorf("ledger is %+v", l)
+		}
+	})
+}
