@@ -1,0 +1,234 @@
+package session_test
+
+import (
+	"context"
+	"io"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	llmdriver "github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/stt"
+	sttdriver "github.com/parley-go/parley/stt/driver"
+	"github.com/parley-go/parley/vad"
+	vaddriver "github.com/parley-go/parley/vad/driver"
+)
+
+// benchRoom is a transport with ears only. A frame is there whenever the benchmark asks for one.
+type benchRoom struct {
+	frame audio.Frame
+	next  chan struct{} // size 0: sending means that the frame before was worked on
+}
+
+func newBenchRoom() *benchRoom {
+	return &benchRoom{frame: audio.Silence(20*time.Millisecond, 16000, 1), next: make(chan struct{})}
+}
+
+func (b *benchRoom) Open(_ context.Context, h session.Host) (session.IO, error) {
+	h.ParticipantLinked(session.Participant{Identity: "user", Kind: "standard"})
+	return session.IO{AudioIn: b}, nil
+}
+func (b *benchRoom) Close(context.Context) error { return nil }
+func (b *benchRoom) ReadFrame(ctx context.Context) (audio.Frame, error) {
+	select {
+	case <-b.next:
+		return b.frame, nil
+	case <-ctx.Done():
+		return audio.Frame{}, io.EOF
+	}
+}
+
+// benchVAD is sure of one thing for ever, and says it for every frame.
+type benchVAD struct{ speaking bool }
+
+func (benchVAD) Info() model.Info {
+	return model.Info{Label: "bench.VAD", Provider: "bench", Model: "vad"}
+}
+func (b benchVAD) NewStream() (vaddriver.Stream, error) {
+	return &benchVADStream{speaking: b.speaking}, nil
+}
+
+type benchVADStream struct {
+	speaking bool
+	e        vaddriver.Event
+}
+
+func (b *benchVADStream) Process(f audio.Frame, emit func(*vaddriver.Event)) error {
+	d := f.Duration()
+	b.e.Timestamp += d
+	b.e.Kind = vaddriver.InferenceDone
+	if b.speaking {
+		b.e.SpeechDuration, b.e.RawSpeech, b.e.Probability = b.e.SpeechDuration+d, b.e.RawSpeech+d, 1
+		if !b.e.Speaking {
+			b.e.Kind, b.e.Speaking = vaddriver.StartOfSpeech, true
+		}
+	} else {
+		b.e.SilenceDuration, b.e.RawSilence = b.e.SilenceDuration+d, b.e.RawSilence+d
+	}
+	emit(&b.e)
+	return nil
+}
+func (*benchVADStream) Flush()                    {}
+func (*benchVADStream) MinSilence() time.Duration { return 500 * time.Millisecond }
+func (*benchVADStream) Close() error              { return nil }
+
+// benchSTT understands what it is told to.
+type benchSTT struct {
+	texts chan string // size 0: sending means that the recogniser hands it over now
+}
+
+func (*benchSTT) Info() model.Info {
+	return model.Info{Label: "bench.STT", Provider: "bench", Model: "stt"}
+}
+func (*benchSTT) Capabilities() sttdriver.Capabilities { return sttdriver.Capabilities{} }
+func (b *benchSTT) Open(context.Context, sttdriver.Options) (sttdriver.Stream, error) {
+	return &benchSTTStream{texts: b.texts, end: make(chan struct{})}, nil
+}
+
+type benchSTTStream struct {
+	texts <-chan string
+	end   chan struct{}
+	once  sync.Once
+}
+
+func (*benchSTTStream) Push(context.Context, audio.Frame) error { return nil }
+func (*benchSTTStream) Flush(context.Context) error             { return nil }
+func (b *benchSTTStream) CloseSend(context.Context) error       { return b.Close() }
+func (b *benchSTTStream) Close() error                          { b.once.Do(func() { close(b.end) }); return nil }
+func (b *benchSTTStream) Next(ctx context.Context) (*sttdriver.Event, error) {
+	select {
+	case text := <-b.texts:
+		return &sttdriver.Event{Kind: sttdriver.Final, Alternatives: []sttdriver.Alternative{{Text: text}}}, nil
+	case <-b.end:
+		return nil, io.EOF
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func startBench(b *testing.B, o session.Options, a *agent.Agent, t session.Transport) *session.Session {
+	b.Helper()
+	s := session.New(o)
+	if err := s.Start(b.Context(), a, t); err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func closeBench(b *testing.B, s *session.Session) {
+	b.Helper()
+	if err := s.Close(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkHearFrame is what one frame of 20 ms costs the ears and the loop, two handovers between
+// goroutines included: read, VAD, its event on the loop, STT.
+func BenchmarkHearFrame(b *testing.B) {
+	for _, speaking := range []bool{false, true} {
+		name := "silence"
+		if speaking {
+			name = "speech"
+		}
+		b.Run(name, func(b *testing.B) {
+			room := newBenchRoom()
+			s := startBench(b, session.Options{
+				VAD: vad.New(benchVAD{speaking}), STT: stt.New(&benchSTT{}, nil),
+			}, &agent.Agent{}, room)
+			defer closeBench(b, s)
+			for range 500 { // buffers grow to their size
+				room.next <- struct{}{}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				room.next <- struct{}{}
+			}
+		})
+	}
+}
+
+// turnsPerCall is how many turns a conversation of BenchmarkTurnToRequest has.
+const turnsPerCall = 50
+
+// BenchmarkTurnToRequest is the session's own part of the silence after a user turn, in real time:
+// from the final transcript, which ends the turn as the endpointing delay is 0, to the request at
+// the driver of the language model. The decision itself is part of it.
+func BenchmarkTurnToRequest(b *testing.B) {
+	asked := make(chan time.Time, 1) // one request at a time
+	answer := func(int, *llmdriver.Request) scripted.Answer {
+		asked <- time.Now()
+		return scripted.Answer{Text: "Yes."}
+	}
+	texts := make(chan string)
+	answered := make(chan struct{}, 1) // one reply at a time
+	var s *session.Session
+	call := func() {
+		s = session.New(session.Options{
+			STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil),
+			Endpointing: session.Endpointing{MinDelay: opt.Some(time.Duration(0))},
+		})
+		session.On(s, func(e session.ConversationItemAdded) {
+			if m, ok := e.Item.(*chat.Message); ok && m.Role == chat.Assistant {
+				answered <- struct{}{}
+			}
+		})
+		if err := s.Start(b.Context(), &agent.Agent{Instructions: "Be brief."}, newBenchRoom()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var took []time.Duration
+	call()
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(took); n > 0 && n%turnsPerCall == 0 {
+			b.StopTimer()
+			closeBench(b, s)
+			call()
+			b.StartTimer()
+		}
+		began := time.Now()
+		texts <- "Is it so?"
+		took = append(took, (<-asked).Sub(began))
+		<-answered
+	}
+	b.StopTimer()
+	closeBench(b, s)
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+}
+
+// BenchmarkSessionUsage16Models asks a session that used 16 models what it spent.
+func BenchmarkSessionUsage16Models(b *testing.B) {
+	spent := make(chan struct{})
+	a := &agent.Agent{OnEnter: func(ctx context.Context, _ *agent.RunContext) error {
+		defer close(spent)
+		for i := range 16 {
+			metrics.Record(ctx, &metrics.LLM{
+				Header:       metrics.Header{Metadata: metrics.Metadata{ModelName: "model-" + strconv.Itoa(i), ModelProvider: "bench"}},
+				PromptTokens: 1200, PromptCachedTokens: 1000, CompletionTokens: 80,
+			})
+		}
+		return nil
+	}}
+	s := startBench(b, session.Options{}, a, nil)
+	defer closeBench(b, s)
+	<-spent
+	b.ReportAllocs()
+	for b.Loop() {
+		if n := len(s.Usage().Models); n != 16 {
+			b.Fatalf("%d models", n)
+		}
+	}
+}
