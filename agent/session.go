@@ -72,7 +72,7 @@ var (
 	ErrNotRunning    = errors.New("session is not running")
 	ErrProtected     = errors.New("speech is protected from interruption")
 	ErrInterrupted   = errors.New("speech was interrupted")
-	ErrSelfWait      = errors.New("a tool cannot wait for the speech that called it; use RunContext.WaitForPlayout")
+	ErrSelfWait      = errors.New("a tool or hook cannot wait for what waits for it; for the end of what was said there is RunContext.WaitForPlayout")
 	ErrNoLanguage    = errors.New("session has no language model")
 	ErrNoVoice       = errors.New("session has no speech synthesiser")
 	ErrAgentIsActive = errors.New("agent is already in charge")

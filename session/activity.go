@@ -34,8 +34,9 @@ type activity struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	blocked     bool // takes no more user turns
-	paused      bool // takes no more speeches
+	exited      chan struct{} // closed when OnExit has run; nil before it was called
+	blocked     bool          // takes no more user turns
+	paused      bool          // takes no more speeches
 	queue       []*speech
 	current     *speech
 	live        map[*speech]struct{} // not done
@@ -65,7 +66,7 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 		if act.vad == nil {
 			return nil, fmt.Errorf("agent %s: %s transcribes whole utterances and needs a VAD to find them", a.Name(), act.stt.Info().Label)
 		}
-		act.stt = stt.Adapt(act.stt, act.vad, nil)
+		act.stt = r.adapt(act.stt, act.vad)
 	}
 	act.toolList = slices.Concat(r.opt.Tools, a.Tools)
 	tools, err := llm.NewToolContext(act.toolList...)
@@ -76,6 +77,22 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 	act.mind = r.s.mind(a)
 	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
 	return act, nil
+}
+
+// adaptedKey is what a streaming recogniser was made of.
+type adaptedKey struct {
+	stt *stt.Model
+	vad *vad.Model
+}
+
+// adapt makes a batch recogniser streaming; the same one for the same models, so that the ears stay
+// when the agent changes.
+func (r *run) adapt(m *stt.Model, v *vad.Model) *stt.Model {
+	k := adaptedKey{m, v}
+	if r.adapted[k] == nil {
+		r.adapted[k] = stt.Adapt(m, v, nil)
+	}
+	return r.adapted[k]
 }
 
 // enter puts act in charge: the ears listen for it, and OnEnter runs.
@@ -103,7 +120,21 @@ func (r *run) enter(act *activity, old *activity) error {
 	if act.agent.OnEnter != nil {
 		r.hook(act, "OnEnter", act.agent.OnEnter)
 	}
+	r.unpark()
+	r.schedule()
 	return nil
+}
+
+// park keeps what the user says while a handoff is under way for the agent that comes next.
+func (r *run) park(f func()) { r.parked = append(r.parked, f) }
+
+// unpark deals with what was parked.
+func (r *run) unpark() {
+	parked := r.parked
+	r.parked = nil
+	for _, f := range parked {
+		f()
+	}
 }
 
 // hook runs a hook of an agent on a goroutine of its own and returns when it has ended.
@@ -119,13 +150,24 @@ func (r *run) hook(act *activity, name string, f func(context.Context, *agent.Ru
 	return done
 }
 
-// leave runs OnExit of act and then stops it from taking more speeches. It is not called on the loop.
+// leave runs OnExit of act, once, and then stops act from taking more speeches. It is not called on
+// the loop.
 func (r *run) leave(ctx context.Context, act *activity) {
-	if act.agent.OnExit != nil {
-		select {
-		case <-r.hook(act, "OnExit", act.agent.OnExit):
-		case <-ctx.Done():
-			r.log.Error("OnExit takes too long", "agent", act.agent.Name())
+	r.ask(func() {
+		if act.exited == nil {
+			act.exited = make(chan struct{})
+			if act.agent.OnExit == nil {
+				close(act.exited)
+			} else {
+				act.exited = r.hook(act, "OnExit", act.agent.OnExit)
+			}
+		}
+	})
+	select {
+	case <-act.exited:
+	case <-ctx.Done():
+		if act.agent.OnExit != nil && !isClosed(act.exited) {
+			r.log.Warn("session does not wait any longer for OnExit", "agent", act.agent.Name())
 		}
 	}
 	r.ask(func() { act.paused = true })
@@ -160,34 +202,56 @@ func (r *run) handOver(a *agent.Agent) error {
 	if r.closing != nil || r.act == nil {
 		return agent.ErrNotRunning
 	}
+	if r.next != nil { // handoffs take place one after another
+		r.handoffs = append(r.handoffs, a)
+		return nil
+	}
 	next, err := r.newActivity(a)
 	if err != nil {
 		return err
 	}
 	old := r.act
-	if old.blocked {
-		next.cancel()
-		return errors.New("another handoff is under way")
-	}
-	old.blocked = true
+	old.blocked, r.next = true, next
 	r.goDo("handoff", func() {
 		r.leave(r.ctx, old)
-		if err := old.waitIdle(r.ctx); err != nil {
-			next.cancel()
-			return
+		if old.waitIdle(r.ctx) != nil {
+			return // the session closes, and abandons next
 		}
-		r.ask(func() {
-			if r.closing != nil {
-				next.cancel()
-				return
-			}
-			if err := r.enter(next, old); err != nil {
-				r.close(closeRequest{reason: ReasonError, err: fmt.Errorf("handing over to %s: %w", a.Name(), err)})
-				return
-			}
-			old.close()
-			r.settle()
-		})
+		r.ask(func() { r.takeOver(next, old) })
 	})
+	return nil
+}
+
+// takeOver ends a handoff.
+func (r *run) takeOver(next, old *activity) {
+	if r.closing != nil {
+		return // the close abandons next
+	}
+	r.next = nil
+	if err := r.enter(next, old); err != nil {
+		r.abandon(next)
+		r.beginClose(closeRequest{reason: ReasonError, err: fmt.Errorf("handing over to %s: %w", next.agent.Name(), err)})
+		return
+	}
+	old.close()
+	r.settle()
+	if len(r.handoffs) > 0 {
+		a := r.handoffs[0]
+		r.handoffs = r.handoffs[1:]
+		if err := r.handOver(a); err != nil {
+			r.log.Error("handoff failed", "agent", a.Name(), "err", err)
+		}
+	}
+}
+
+// speaker is the activity that a new speech belongs to: the one in charge, or the next one when that
+// takes no more. It is nil when the session does not speak any more.
+func (r *run) speaker() *activity {
+	switch {
+	case r.act != nil && !r.act.paused:
+		return r.act
+	case r.next != nil && r.closing == nil:
+		return r.next
+	}
 	return nil
 }

@@ -2,11 +2,26 @@ package session
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"time"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm/chat"
 )
+
+// How long the steps of a close may take. A session that drains waits longer for what is being said.
+const (
+	drainLimit = 60 * time.Second
+	exitLimit  = 3 * time.Second // OnExit of a session that does not drain
+	idleLimit  = time.Second     // its speeches, which were interrupted
+	hookLimit  = 3 * time.Second // turns that are in a hook
+	closeWait  = 5 * time.Second // anything else
+	usageWait  = 3 * time.Second // a stream that was cut and still waits for its usage
+
+)
+
+var errClosedWhileStarting = errors.New("closed while it was starting")
 
 // closeRequest says how a session is to end.
 type closeRequest struct {
@@ -21,17 +36,18 @@ type HangUper interface {
 	HangUp(ctx context.Context) error
 }
 
-// requestClose is close from any goroutine.
-func (r *run) requestClose(q closeRequest) { r.post(func() { r.close(q) }) }
+// requestClose is beginClose from any goroutine.
+func (r *run) requestClose(q closeRequest) { r.post(func() { r.beginClose(q) }) }
 
-// close begins the end of the session. Only the first request counts, but a later one that does not
-// drain ends the draining.
-func (r *run) close(q closeRequest) {
-	if r.closing != nil {
-		if r.closing.drain && !q.drain {
-			r.closing.drain = false
-			r.closing.hangUp = r.closing.hangUp || q.hangUp
+// beginClose begins the end of the session. Only the first request counts, but a later one may still
+// end the draining, or hang up.
+func (r *run) beginClose(q closeRequest) {
+	if c := r.closing; c != nil {
+		c.hangUp = c.hangUp || q.hangUp
+		if c.drain && !q.drain {
+			c.drain = false
 			_ = r.interruptAll(true)
+			r.hurry()
 		}
 		return
 	}
@@ -39,118 +55,141 @@ func (r *run) close(q closeRequest) {
 	r.away.stop()
 	r.aec.stop()
 	r.watchEars()
+	if r.opening {
+		r.cancelOpen() // start tears down what there is
+		return
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	r.hurry = cancel
 	// Not goDo: tearDown waits for all goroutines of the run.
 	go func() {
-		r.finishSpeaking(q)
-		r.lastWords(q)
+		defer cancel()
+		r.finishSpeaking(ctx)
+		r.lastWords()
 		r.tearDown()
 	}()
 }
 
-// finishSpeaking runs OnExit and waits for what is being said, or stops it.
-func (r *run) finishSpeaking(q closeRequest) {
-	ctx, cancel := context.WithTimeout(r.ctx, drainLimit)
-	defer cancel()
+// finishSpeaking runs OnExit and waits for what is being said, or stops it. hurry ends with the draining.
+func (r *run) finishSpeaking(hurry context.Context) {
 	var act *activity
+	drain := false
 	r.ask(func() {
-		act = r.act
-		if act != nil {
+		drain = r.closing.drain
+		if act = r.act; act != nil {
 			act.blocked = true
 		}
-		if !q.drain {
+		if !drain {
 			_ = r.interruptAll(true)
 		}
 	})
 	if act == nil {
 		return
 	}
+	exit, idle := exitLimit, idleLimit
+	if drain {
+		exit, idle = drainLimit, drainLimit
+	}
+	ctx, cancel := context.WithTimeout(hurry, exit)
 	r.leave(ctx, act)
+	cancel()
 	// OnExit may have spoken; whoever does not drain does not wait for that either.
-	if !r.isDraining() {
-		r.ask(func() { _ = r.interruptAll(true) })
-	}
-	if err := act.waitIdle(ctx); err != nil {
-		r.log.Warn("session closes although the agent has not finished speaking", "err", err)
-		r.ask(func() { _ = r.interruptAll(true) })
-	}
-}
-
-func (r *run) isDraining() (d bool) {
-	r.ask(func() { d = r.closing.drain })
-	return d
-}
-
-// lastWords takes what the user said last into the history.
-func (r *run) lastWords(q closeRequest) {
-	var e *ears
-	r.ask(func() { e = r.ears })
-	if e == nil {
+	r.ask(func() {
+		if !r.closing.drain {
+			_ = r.interruptAll(true)
+		}
+	})
+	ctx, cancel = context.WithTimeout(hurry, idle)
+	defer cancel()
+	if act.waitIdle(ctx) == nil {
 		return
 	}
+	r.ask(func() { _ = r.interruptAll(true) })
+	act.cancel() // the tools that still run
+	ctx, cancel = context.WithTimeout(r.ctx, idleLimit)
+	defer cancel()
+	if err := act.waitIdle(ctx); err != nil {
+		r.log.Warn("session closes although a speech does not end", "err", err)
+	}
+}
+
+// lastWords takes what the user said last into the history, behind the turns that are being worked on.
+func (r *run) lastWords() {
+	var e *ears
+	var reason CloseReason
+	pending := false
+	r.ask(func() {
+		e, reason, pending = r.ears, r.closing.reason, r.heard.unfinished()
+		r.heard.stop()
+	})
 	limit := r.opt.CloseTranscriptTimeout
 	if limit <= 0 {
 		limit = defaultCloseWait
 	}
-	e.stop()
-	if q.reason != ReasonError {
-		pending := false
-		r.ask(func() { pending = r.heard.unfinished() })
-		if pending {
+	if e != nil {
+		e.stop()
+		if pending && reason != ReasonError {
 			e.endSTT(limit)
 		}
+		e.close()
 	}
-	e.close()
 	r.ask(func() {
-		r.heard.stop()
 		if r.userState == agent.UserSpeaking {
 			r.setUserState(agent.UserListening, now())
 		}
-		if text := r.heard.takeAll(); text != "" && q.reason != ReasonError && r.act != nil {
-			r.keep(r.act, &turn{msg: chat.NewMessage(chat.User, text)})
+		if text := r.heard.takeAll(); text != "" && reason != ReasonError {
+			r.take(&turn{msg: chat.NewMessage(chat.User, text), silent: true})
 		}
+		r.unpark()
 	})
 }
 
-// tearDown releases everything and ends the loop.
+// tearDown releases everything and ends the loop. Nothing of the run is left afterwards.
 func (r *run) tearDown() {
 	r.turns.close()
+	await(r.turnsDone, hookLimit, nil) // hooks are not cancelled while they may still come to their end
 	r.cancel()
-	waitFor(&r.wg, interruptionWatchdog, func() {
-		r.log.Error("session closed although goroutines of it still run")
-	})
-	var hangUp bool
+	waitFor(&r.wg, closeWait, func() { r.log.Error("session closed although goroutines of it still run") })
 	told := make(chan struct{})
+	hangUp := false
 	r.ask(func() {
-		if r.act != nil {
-			r.act.close()
+		for _, act := range []*activity{r.act, r.next} {
+			if act != nil {
+				r.abandon(act)
+			}
 		}
 		hangUp = r.closing.hangUp
 		r.endedAt = now()
 		r.closeReason, r.closeErr = r.closing.reason, r.closing.err
-		if r.startedAt.IsZero() { // never opened: nobody was told that it began
+		if r.act == nil { // never opened: nobody was told that it began
 			close(told)
 			return
 		}
 		r.emitThen(Closed{at(r.endedAt), r.closing.reason, r.closing.err}, func() { close(told) })
 	})
-	select {
-	case <-told:
-	case <-time.After(interruptionWatchdog):
-		r.log.Error("session closed although a listener still runs")
-	}
+	await(told, closeWait, func() { r.log.Error("session closed although a listener still runs") })
 	r.closeTransport(hangUp)
 	r.s.agentState.Store(agent.Initializing)
 	r.s.userState.Store(agent.UserListening)
 	r.events.close()
 	r.mail.close()
+	<-r.loopDone // its state changes no more
 	close(r.done)
 }
 
+// abandon ends what act still has. On the loop.
+func (r *run) abandon(act *activity) {
+	act.close()
+	for sp := range act.live {
+		r.finish(sp, nil)
+	}
+}
+
 func (r *run) closeTransport(hangUp bool) {
-	if r.transport == nil {
+	if !r.opened {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), interruptionWatchdog)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), closeWait)
 	defer cancel()
 	if h, ok := r.transport.(HangUper); ok && hangUp {
 		if err := h.HangUp(ctx); err != nil {
@@ -162,15 +201,22 @@ func (r *run) closeTransport(hangUp bool) {
 	}
 }
 
-// waitFor waits for wg, for d at the most; late is called when that is not enough.
-func waitFor(wg interface{ Wait() }, d time.Duration, late func()) {
-	done := make(chan struct{})
-	go func() { wg.Wait(); close(done) }()
+// await waits for done, for d at the most, and then calls late, which may be nil.
+func await(done <-chan struct{}, d time.Duration, late func()) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-done:
 	case <-t.C:
-		late()
+		if late != nil {
+			late()
+		}
 	}
+}
+
+// waitFor waits for wg, for d at the most, and then calls late.
+func waitFor(wg *sync.WaitGroup, d time.Duration, late func()) {
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	await(done, d, late)
 }

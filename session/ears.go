@@ -27,7 +27,8 @@ type ears struct {
 	input  context.Context // of reading audio
 	mute   context.CancelFunc
 	wg     sync.WaitGroup
-	deaf   atomic.Bool // the STT hears silence: what arrives must not become words
+	quiet  chan struct{} // closed when the audio input is not read any more
+	deaf   atomic.Bool   // the STT hears silence: what arrives must not become words
 
 	mu     sync.Mutex // guards stream, which is replaced when it fails
 	stream *stt.Stream
@@ -42,8 +43,7 @@ func (r *run) listenFor(act *activity) error {
 	}
 	r.ears = nil
 	if old != nil {
-		// Closing waits for the streams; the loop does not.
-		r.goDo("closing ears", func() { old.stop(); old.close() })
+		r.retire(old)
 	}
 	if r.io.AudioIn == nil || act.vad == nil && act.stt == nil {
 		return nil
@@ -52,7 +52,7 @@ func (r *run) listenFor(act *activity) error {
 	if old != nil {
 		gen = old.gen + 1
 	}
-	e := &ears{r: r, gen: gen, vad: act.vad, stt: act.stt, ended: make(chan struct{})}
+	e := &ears{r: r, gen: gen, vad: act.vad, stt: act.stt, ended: make(chan struct{}), quiet: make(chan struct{})}
 	e.ctx, e.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: act.agent.Name()}))
 	e.input, e.mute = context.WithCancel(e.ctx)
 	var vs *vad.Stream
@@ -68,15 +68,44 @@ func (r *run) listenFor(act *activity) error {
 	} else {
 		close(e.ended)
 	}
-	after := old
 	e.goDo(func() {
-		if after != nil {
-			after.wg.Wait() // one reader at a time
+		defer close(e.quiet)
+		if old != nil {
+			select {
+			case <-old.quiet: // one reader at a time
+			case <-e.input.Done():
+				return
+			}
 		}
 		e.hear(vs)
+		r.post(func() { r.earsEnded(e) })
 	})
 	r.ears = e
 	return nil
+}
+
+// retire ends ears that are replaced. The words that they still find are taken.
+func (r *run) retire(e *ears) {
+	r.endVoice()
+	r.retired[e.gen] = true
+	// Closing waits for the streams; the loop does not.
+	r.goDo("closing ears", func() {
+		e.stop()
+		e.endSTT(defaultCloseWait)
+		e.close()
+		r.post(func() { delete(r.retired, e.gen) })
+	})
+}
+
+// earsEnded is called when the audio input has ended. The user is silent from then on.
+func (r *run) earsEnded(e *ears) {
+	if r.ears != e {
+		return
+	}
+	r.endVoice()
+	if s := e.current(); s != nil && e.input.Err() == nil {
+		_ = s.EndInput() // the last words become final
+	}
 }
 
 func (e *ears) goDo(f func()) {
@@ -100,7 +129,7 @@ func (e *ears) hear(vs *vad.Stream) {
 		f, err := e.r.io.AudioIn.ReadFrame(e.input)
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, context.Canceled) {
-				e.r.log.Error("audio input failed", "err", err)
+				e.r.post(func() { e.r.inputFailed(err) })
 			}
 			return
 		}
@@ -192,5 +221,5 @@ func (e *ears) close() {
 		s.Close()
 	}
 	e.cancel()
-	waitFor(&e.wg, interruptionWatchdog, func() { e.r.log.Error("the ears do not close") })
+	waitFor(&e.wg, closeWait, func() { e.r.log.Error("the ears do not close") })
 }

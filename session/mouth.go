@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,7 +24,7 @@ type segment struct {
 	rate    *audio.Resampler // nil when the rates are equal
 	from    int              // rate of the frames
 	buf     []int16
-	written bool
+	touched bool // something was handed to the output, which may have taken it or not
 	done    chan struct{}
 	end     PlaybackEvent // valid once done is closed
 }
@@ -71,6 +70,14 @@ func (m *mouth) open(started func(time.Time)) *segment {
 	return seg
 }
 
+// mine reports whether the output still plays seg. A speech that was given up must not touch the
+// segment of the one after it.
+func (seg *segment) mine() bool {
+	seg.m.mu.Lock()
+	defer seg.m.mu.Unlock()
+	return seg.m.seg == seg
+}
+
 // write queues f for playing and blocks while the queue is full.
 func (seg *segment) write(ctx context.Context, f audio.Frame) error {
 	if len(f.Data) == 0 {
@@ -107,36 +114,51 @@ func (seg *segment) send(ctx context.Context, f audio.Frame) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	seg.written = true
+	if !seg.mine() {
+		return ErrCleared
+	}
+	seg.touched = true
 	return seg.m.out.Write(ctx, f)
 }
 
-// finish ends the segment and waits until it was heard, or until ctx ends, which stops it.
-func (seg *segment) finish(ctx context.Context) (PlaybackEvent, error) {
-	if ctx.Err() == nil && seg.rate != nil && seg.written {
+// finish ends the segment and waits until it was heard, or until ctx ends, which stops it. broken
+// stops it too: the audio will not be completed.
+func (seg *segment) finish(ctx context.Context, broken bool) PlaybackEvent {
+	if !broken && ctx.Err() == nil && seg.rate != nil && seg.touched {
 		seg.buf = seg.rate.Flush(seg.buf[:0])
-		_ = seg.send(ctx, audio.Frame{Data: seg.buf, Rate: seg.m.out.SampleRate(), Channels: 1})
+		broken = seg.send(ctx, audio.Frame{Data: seg.buf, Rate: seg.m.out.SampleRate(), Channels: 1}) != nil
 	}
-	if !seg.written {
+	if !seg.touched {
 		seg.m.forget(seg)
-		return PlaybackEvent{Finished: true, At: now(), Interrupted: ctx.Err() != nil}, nil
+		return PlaybackEvent{Finished: true, At: now(), Interrupted: ctx.Err() != nil}
 	}
-	seg.m.out.Flush()
-	select {
-	case <-seg.done:
-		return seg.end, nil
-	case <-ctx.Done():
+	if !broken && seg.mine() {
+		seg.m.out.Flush()
+		select {
+		case <-seg.done:
+			return seg.end
+		case <-ctx.Done():
+		}
 	}
-	seg.m.out.Clear()
-	t := time.NewTimer(interruptionWatchdog)
-	defer t.Stop()
-	select {
-	case <-seg.done:
-		return seg.end, nil
-	case <-t.C:
+	return seg.stop()
+}
+
+// stop clears the segment and waits until the output says how much of it was heard. An output that
+// does not say so in time has lost it.
+func (seg *segment) stop() PlaybackEvent {
+	if !seg.touched {
 		seg.m.forget(seg)
-		return PlaybackEvent{Finished: true, At: now(), Interrupted: true}, errors.New("audio output does not say what became of a cleared segment")
+		return PlaybackEvent{Finished: true, At: now(), Interrupted: true}
 	}
+	if seg.mine() {
+		seg.m.out.Clear()
+	}
+	await(seg.done, closeWait, nil)
+	if isClosed(seg.done) {
+		return seg.end
+	}
+	seg.m.forget(seg)
+	return PlaybackEvent{Finished: true, At: now(), Interrupted: true}
 }
 
 func (m *mouth) forget(seg *segment) {

@@ -21,8 +21,8 @@ type Options struct {
 
 	// Tools are shared by all agents of the session.
 	Tools []llm.Tool
-	// MaxToolSteps limits the tool rounds of one reply: default 3, then the model must answer in
-	// words. Off: no limit.
+	// MaxToolSteps limits the tool rounds of one reply: default 3. The round that goes beyond it is
+	// still executed, then the model must answer in words. Off: no limit.
 	MaxToolSteps opt.Value[int]
 
 	TurnDetection TurnDetection
@@ -104,8 +104,9 @@ const (
 	defaultAECWarmup      = 3 * time.Second
 	defaultAwayTimeout    = 15 * time.Second
 	defaultCloseWait      = 2 * time.Second
-	interruptionWatchdog  = 5 * time.Second  // an interrupted speech that is not over by then is given up
-	drainLimit            = 60 * time.Second // a draining session does not wait longer for its speeches
+	interruptionWatchdog  = 6 * time.Second // an interrupted speech that is not over by then is given up
+	toolGrace             = 5 * time.Second // tools of an interrupted speech; later results are kept all the same
+	staleVoice            = 5 * time.Second // words that come later do not belong to what the VAD heard
 	sttRestartWait        = 500 * time.Millisecond
 	transcriptTick        = 50 * time.Millisecond
 	defaultToolSteps      = 3

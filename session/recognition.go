@@ -1,10 +1,12 @@
 package session
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/vad"
@@ -96,21 +98,43 @@ func (r *run) onVAD(gen int, ev *vad.Event) {
 	case vad.InferenceDone:
 		r.onVADTick(ev, t)
 	case vad.EndOfSpeech:
-		h.speaking, h.silent = false, true
-		h.lastSpeaking = t.Add(-ev.SilenceDuration - ev.InferenceDuration)
-		r.setUserState(agent.UserListening, h.lastSpeaking)
-		r.resumeLater()
-		if r.turnsByVAD() {
-			r.endTurnSoon()
-		}
-		r.schedule()
+		r.endSpeech(t.Add(-ev.SilenceDuration - ev.InferenceDuration))
 	}
 }
+
+// endSpeech notes that the user has been silent since t.
+func (r *run) endSpeech(t time.Time) {
+	h := &r.heard
+	h.speaking, h.silent = false, true
+	h.lastSpeaking = t
+	r.setUserState(agent.UserListening, t)
+	r.resumeLater()
+	if r.turnsByVAD() {
+		r.endTurnSoon()
+	}
+	r.schedule()
+}
+
+// endVoice ends a speech whose end nobody will hear, because the ears are gone.
+func (r *run) endVoice() {
+	if r.heard.speaking || r.heard.sttSpeaking {
+		r.heard.sttSpeaking = false
+		r.endSpeech(now())
+	}
+}
+
+// inputFailed tells that the user is not heard any more.
+func (r *run) inputFailed(err error) {
+	r.emit(ErrorOccurred{at(now()), model.ErrorEvent{Kind: "audio_input", Err: fmt.Errorf("reading audio input: %w", err), Time: now()}})
+}
+
+func (r *run) hasVAD() bool { return r.ears != nil && r.ears.vad != nil }
+func (r *run) hasSTT() bool { return r.ears != nil && r.ears.stt != nil }
 
 // turnsByVAD reports whether the silence that the VAD finds ends turns.
 func (r *run) turnsByVAD() bool {
 	d := r.opt.TurnDetection
-	return r.ears.vad != nil && (d == DetectAuto || d == DetectVAD)
+	return r.hasVAD() && (d == DetectAuto || d == DetectVAD)
 }
 
 func (r *run) onVADTick(ev *vad.Event, t time.Time) {
@@ -136,7 +160,7 @@ func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 
 // onSTT handles an event of the ears' STT.
 func (r *run) onSTT(gen int, ev *stt.Event) {
-	if r.ears == nil || r.ears.gen != gen {
+	if (r.ears == nil || r.ears.gen != gen) && !r.retired[gen] {
 		return
 	}
 	h, text := &r.heard, strings.TrimSpace(ev.Text())
@@ -148,9 +172,12 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 		delete(r.errors, "stt")
 		h.interim = text
 		r.publishUser(text, false, ev)
-		if r.ears.vad == nil {
+		if !r.hasVAD() {
 			h.lastSpeaking = now()
 			r.interruptByVoice()
+			if h.decision.running() && h.commit == nil {
+				r.endTurnSoon() // the user goes on
+			}
 			if r.pause != nil {
 				r.resumeLater() // no VAD tells when the user is silent
 			}
@@ -191,8 +218,10 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 	if h.turnStart.IsZero() {
 		h.turnStart = t
 	}
-	if r.ears.vad == nil || h.lastSpeaking.IsZero() {
+	if !r.hasVAD() || h.lastSpeaking.IsZero() {
 		h.lastSpeaking = t
+	} else if !h.speaking && t.Sub(h.lastSpeaking) > staleVoice {
+		h.turnStart, h.lastSpeaking = t, t // the VAD has missed this one; what it heard was another sound
 	}
 	r.publishUser(text, true, ev)
 	if r.userState == agent.UserAway {
@@ -245,7 +274,7 @@ func (r *run) minDelay() time.Duration { return r.opt.Endpointing.MinDelay.Defau
 // endTurnSoon ends the turn when the user stays silent for the endpointing delay.
 func (r *run) endTurnSoon() {
 	h := &r.heard
-	if r.ears.stt != nil && h.transcript == "" {
+	if h.transcript == "" {
 		return // wait for the text
 	}
 	h.decision.start(r.minDelay()-now().Sub(h.lastSpeaking), r.endTurn)

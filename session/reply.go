@@ -31,9 +31,9 @@ type replyRequest struct {
 
 // generateReply is Session.GenerateReply, on the loop.
 func (r *run) generateReply(q agent.Reply) (*speech, error) {
-	act := r.act
+	act := r.speaker()
 	switch {
-	case act == nil || act.paused:
+	case act == nil:
 		return nil, agent.ErrNotRunning
 	case act.llm == nil:
 		return nil, agent.ErrNoLanguage
@@ -62,9 +62,9 @@ func (r *run) newReplyProtected(act *activity, q replyRequest, protected, byUser
 
 // say is Session.Say, on the loop.
 func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
-	act := r.act
+	act := r.speaker()
 	switch {
-	case act == nil || act.paused:
+	case act == nil:
 		return nil, agent.ErrNotRunning
 	case act.tts == nil && r.io.AudioOut != nil:
 		return nil, agent.ErrNoVoice
@@ -106,12 +106,13 @@ func (r *run) runReply(sp *speech, q replyRequest) error {
 	st := sp.step
 	for {
 		round, err := r.runStep(sp, st, q)
-		if err != nil || round == nil {
+		if round == nil {
 			return err
 		}
+		// What the tools did is kept although the model or the voice failed beside them.
 		again := false
-		if q, again = r.afterTools(sp, round, q); !again {
-			return nil
+		if q, again = r.afterTools(sp, round, q, err != nil); !again {
+			return err
 		}
 		r.ask(func() {
 			st = r.again(sp)
@@ -135,28 +136,28 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 		round.refuse(gen.calls)
 	}
 	said := r.speak(sp, gen.text, gen)
+	if said.err != nil {
+		gen.stop() // nobody will hear the rest
+	}
 	gen.wait()
+	idle := round.empty()
 	r.ask(func() {
 		r.keepSaid(sp, said, round.group, began, gen)
-		sp.background = true
+		sp.background = !idle
 		r.endStep(sp, st)
 		r.schedule()
-		if !sp.Interrupted() && !round.empty() {
-			r.settle()
-		}
+		r.settle()
 	})
-	if gen.err != nil && !sp.Interrupted() {
-		round.wait()
-		return nil, gen.err
+	var err error
+	if !sp.Interrupted() {
+		if err = gen.err; err == nil {
+			err = said.err
+		}
 	}
-	if said.err != nil && !sp.Interrupted() {
-		round.wait()
-		return nil, said.err
+	if idle {
+		return nil, err
 	}
-	if round.empty() {
-		return nil, nil
-	}
-	return round, nil
+	return round, err
 }
 
 // keepSaid remembers what was heard of a step. On the loop.
@@ -214,6 +215,7 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 		defer close(g.done)
 		defer g.text.close()
 		defer g.calls.close()
+		defer r.guard("LLM node", &g.err)
 		g.read(sp.act.askModel(ctx, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
@@ -227,12 +229,15 @@ func (act *activity) askModel(ctx context.Context, req *llm.Request) iter.Seq2[*
 	node := func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 		return func(yield func(*llm.Chunk, error) bool) {
 			s := act.llm.Chat(ctx, req)
-			defer s.Close()
+			defer func() {
+				s.Close()
+				act.r.goDo("usage", func() { await(s.Done(), usageWait, nil) }) // the report waits for it
+			}()
 			s.All()(yield)
 		}
 	}
 	if act.agent.LLMNode != nil {
-		return act.agent.LLMNode(ctx, req, node)
+		return orNothing2(act.agent.LLMNode(ctx, req, node))
 	}
 	return node(ctx, req)
 }
@@ -292,7 +297,7 @@ func compose(act *activity, q replyRequest) *chat.Context {
 	}
 	if q.user != nil {
 		u := *q.user
-		u.CreatedAt = now()
+		u.CreatedAt = act.r.stamp()
 		c.Add(&u)
 	}
 	if q.instructions != "" {

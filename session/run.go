@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/stt"
 )
 
 // run is a session from a start to its close. Its loop is the one goroutine that owns all state
@@ -33,19 +34,30 @@ type run struct {
 	events    *mailbox          // on their way to the listeners
 	spent     metrics.Collector // of this run alone
 	done      chan struct{}
+	loopDone  chan struct{}
+	turnsDone chan struct{}
+	opened    bool // the transport is; set before anybody else can know of it
 
 	stampMu   sync.Mutex
 	lastStamp time.Time
 
 	// Loop state.
 	startedAt, endedAt time.Time
+	opening            bool // start is under way, and tears down if it fails
+	cancelOpen         context.CancelFunc
 	closing            *closeRequest
+	hurry              context.CancelFunc // ends the draining
 	closeReason        CloseReason
 	closeErr           error
 	agentState         agent.State
 	userState          agent.UserState
 	act                *activity
+	next               *activity      // takes over when act has finished
+	handoffs           []*agent.Agent // that wait for the one that is under way
+	parked             []func()       // what the user says meanwhile
+	adapted            map[adaptedKey]*stt.Model
 	ears               *ears
+	retired            map[int]bool // ears that were replaced and still have words to tell
 	heard              recognition
 	record             []Event
 	latencies          []TurnLatency
@@ -65,7 +77,8 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	r := &run{
 		s: s, opt: &s.opt, log: s.log, transport: t,
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
-		done:       make(chan struct{}),
+		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
+		adapted: make(map[adaptedKey]*stt.Model), retired: make(map[int]bool),
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}
@@ -103,6 +116,7 @@ func (r *run) ask(f func()) bool {
 }
 
 func (r *run) loop() {
+	defer close(r.loopDone)
 	r.mail.run(func(m *message) {
 		if m.do != nil {
 			m.do()
@@ -118,27 +132,50 @@ func (r *run) goDo(what string, f func()) {
 	r.wg.Add(1)
 	go func() {
 		defer r.wg.Done()
-		defer func() {
-			if p := recover(); p != nil {
-				r.log.Error("session ends because of a panic", "in", what, "panic", p, "stack", string(debug.Stack()))
-				r.requestClose(closeRequest{reason: ReasonError, err: fmt.Errorf("panic in %s: %v", what, p)})
-			}
-		}()
+		defer r.guard(what, nil)
 		f()
 	}()
+}
+
+// guard is deferred around user code. A panic ends the session, and is the error of what it broke.
+func (r *run) guard(what string, err *error) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	r.log.Error("session ends because of a panic", "in", what, "panic", p, "stack", string(debug.Stack()))
+	e := fmt.Errorf("panic in %s: %v", what, p)
+	if err != nil {
+		*err = e
+	}
+	r.requestClose(closeRequest{reason: ReasonError, err: e})
 }
 
 func (r *run) start(ctx context.Context, a *agent.Agent) error {
 	go r.loop()
 	go r.events.run(func(m *message) { m.do() })
-	r.goDo("turns", func() { r.turns.run(func(m *message) { m.do() }) })
+	go func() {
+		defer close(r.turnsDone)
+		r.turns.run(func(m *message) { m.do() })
+	}()
 
-	if err := r.open(ctx, a); err != nil {
-		r.ask(func() { r.closing = &closeRequest{reason: ReasonError, err: err} })
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.ask(func() { r.opening, r.cancelOpen = true, cancel })
+	err := r.open(ctx, a)
+	r.ask(func() {
+		r.opening = false
+		switch {
+		case err == nil && r.closing != nil:
+			err = errClosedWhileStarting
+		case err != nil && r.closing == nil:
+			r.closing = &closeRequest{reason: ReasonError, err: err}
+		}
+	})
+	if err != nil {
 		r.tearDown()
-		return err
 	}
-	return nil
+	return err
 }
 
 func (r *run) open(ctx context.Context, a *agent.Agent) error {
@@ -147,11 +184,15 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 		if err != nil {
 			return fmt.Errorf("opening transport: %w", err)
 		}
-		r.io = ends
+		r.io, r.opened = ends, true
 	}
 	r.mouth = newMouth(r.io.AudioOut)
 	var err error
 	r.ask(func() {
+		if r.closing != nil {
+			err = errClosedWhileStarting
+			return
+		}
 		r.startedAt = now()
 		r.s.agentState.Store(r.agentState)
 		r.setAgentState(agent.Initializing)
@@ -231,7 +272,7 @@ func (r *run) modelFailed(_ context.Context, e model.ErrorEvent) {
 		if r.opt.MaxUnrecoverableErrors.IsOff() || r.errors[e.Kind] <= limit {
 			return
 		}
-		r.close(closeRequest{reason: ReasonError, err: fmt.Errorf("%d errors of the %s in a row: %w", r.errors[e.Kind], e.Kind, e.Err)})
+		r.beginClose(closeRequest{reason: ReasonError, err: fmt.Errorf("%d errors of the %s in a row: %w", r.errors[e.Kind], e.Kind, e.Err)})
 	})
 }
 

@@ -28,7 +28,6 @@ type Session struct {
 
 	mu      sync.Mutex
 	run     *run // the current or last one; nil before the first Start
-	busy    bool // a start or a close is under way
 	agent   *agent.Agent
 	history *chat.Context
 	minds   map[*agent.Agent]*chat.Context // what each agent knows, kept over handoffs
@@ -109,6 +108,10 @@ func (s *Session) Wait(ctx context.Context) error {
 	if r == nil {
 		return agent.ErrNotRunning
 	}
+	return r.wait(ctx)
+}
+
+func (r *run) wait(ctx context.Context) error {
 	select {
 	case <-r.done:
 		return nil
@@ -118,7 +121,9 @@ func (s *Session) Wait(ctx context.Context) error {
 }
 
 // Close ends the session now, with reason "user_initiated", and waits until it is closed or ctx
-// ends. A closed session stays closed.
+// ends. A closed session stays closed. Tools and hooks, and listeners too, cannot wait for the end
+// of the session that waits for them: use Shutdown there. Close with a tool's or hook's context
+// returns ErrSelfWait when the close has begun.
 func (s *Session) Close(ctx context.Context) error {
 	return s.CloseFor(ctx, ReasonUserInitiated)
 }
@@ -130,7 +135,10 @@ func (s *Session) CloseFor(ctx context.Context, reason CloseReason) error {
 		return nil
 	}
 	r.requestClose(closeRequest{reason: reason})
-	return s.Wait(ctx)
+	if agent.RunContextFrom(ctx) != nil {
+		return agent.ErrSelfWait // the session waits for the tool or hook that called
+	}
+	return r.wait(ctx)
 }
 
 // Shutdown closes the session and returns at once. Unless o.Now is set, what is queued is said first.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/agent"
@@ -40,14 +41,35 @@ func (r *run) speak(sp *speech, p *pipe[string], gen *generation) spoken {
 			p.all(sp.ctx)(yield)
 		}
 	}
-	if f := sp.act.agent.TranscriptNode; f != nil {
-		text = f(sp.ctx, text)
-	}
 	if r.io.AudioOut == nil || sp.act.tts == nil {
-		return r.write(sp, text)
+		return r.write(sp, sp.shown(text))
 	}
-	u := &utterance{r: r, sp: sp, segment: newSegmentID(), ended: make(chan struct{})}
+	u := &utterance{r: r, sp: sp, segment: newSegmentID(), ended: make(chan struct{}), written: make(chan struct{})}
 	return u.play(text)
+}
+
+// shown is text as the agent's TranscriptNode wants it shown and remembered.
+func (sp *speech) shown(text iter.Seq[string]) iter.Seq[string] {
+	if f := sp.act.agent.TranscriptNode; f != nil {
+		return orNothing(f(sp.ctx, text))
+	}
+	return text
+}
+
+// orNothing makes a node that returns nil one that yields nothing.
+func orNothing(seq iter.Seq[string]) iter.Seq[string] {
+	if seq == nil {
+		return func(func(string) bool) {}
+	}
+	return seq
+}
+
+// orNothing2 is orNothing for nodes whose results may be errors.
+func orNothing2[T any](seq iter.Seq2[T, error]) iter.Seq2[T, error] {
+	if seq == nil {
+		return func(func(T, error) bool) {}
+	}
+	return seq
 }
 
 // write shows a text to a user who reads.
@@ -93,47 +115,75 @@ type utterance struct {
 	segment string
 	script  transcript
 	said    spoken
+	textAt  atomic.Int64  // Unix nanoseconds of the first text for the TTS; 0 before
 	ended   chan struct{} // closed when the audio has ended
+	written chan struct{} // closed when the script is complete
 }
 
 func (u *utterance) play(text iter.Seq[string]) spoken {
 	u.r.ask(func() { u.r.reconcile(u.sp) })
-	heardAt := make(chan time.Time, 1) // one start per segment
+	heardAt := make(chan time.Time, 1) // one start per segment; an output that tells more is not believed
 	seg := u.r.mouth.open(func(t time.Time) {
-		heardAt <- t
+		select {
+		case heardAt <- t:
+		default:
+			return
+		}
 		audio := u.said.audioAt // was set before the output got its first audio
 		u.r.post(func() { u.r.onStarted(u.sp, t, audio) })
 	})
 	u.r.goDo("transcript", u.follow)
-	err := u.forward(seg, u.audio(text))
-	u.script.endAudio()
-	end, lost := seg.finish(u.sp.ctx)
-	close(u.ended)
-	if err == nil {
-		err = lost
-	}
+	end, err := u.voice(seg, text)
 	select {
 	case u.said.started = <-heardAt:
 	default:
 	}
 	u.said.stopped = end.At
-	u.said.interrupted = end.Interrupted
-	// A synthesis that broke off was heard as far as it came.
-	u.finish(end, err)
+	u.finish(end, err, seg.touched)
 	return u.said
 }
 
-// finish settles which words were heard.
-func (u *utterance) finish(end PlaybackEvent, err error) {
+// voice plays the audio of text and tells what became of it. It ends the following of the words in
+// any case, also when a node panics.
+func (u *utterance) voice(seg *segment, text iter.Seq[string]) (end PlaybackEvent, err error) {
+	defer close(u.ended)
+	defer u.r.guard("TTS node", &err)
+	end = PlaybackEvent{Finished: true, At: now(), Interrupted: true}
+	clean := false
+	defer func() {
+		if !clean {
+			end = seg.stop()
+		}
+	}()
+	err = u.forward(seg, u.audio(text))
+	u.script.endAudio()
+	// The node of the transcript may lag behind the voice.
+	select {
+	case <-u.written:
+	case <-u.sp.ctx.Done():
+	}
+	end = seg.finish(u.sp.ctx, err != nil)
+	clean = true
+	return end, err
+}
+
+// finish settles which words were heard. A synthesis that broke off was heard as far as it came, and
+// one without any audio was not heard.
+func (u *utterance) finish(end PlaybackEvent, err error, audible bool) {
 	broken := err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrCleared)
+	u.said.interrupted = end.Interrupted || broken
 	var last string
-	if end.Interrupted || broken {
+	switch {
+	case u.said.interrupted:
 		last = u.script.advance(end.Played)
-	} else {
+	case audible:
 		last = u.script.rest()
 	}
 	u.r.show(u.segment, last, true)
 	u.said.text = u.script.heard()
+	if n := u.textAt.Load(); n != 0 {
+		u.said.textAt = time.Unix(0, n)
+	}
 	if broken {
 		u.said.err = err
 		u.r.log.Warn("the agent could not say everything", "err", err)
@@ -162,13 +212,19 @@ func (u *utterance) forward(seg *segment, audio iter.Seq2[*tts.Audio, error]) er
 
 // audio turns text into speech, and keeps the text for the transcript.
 func (u *utterance) audio(text iter.Seq[string]) iter.Seq2[*tts.Audio, error] {
-	noted := func(yield func(string) bool) {
+	copies := newPipe[string]()
+	u.r.goDo("transcript node", func() {
+		defer close(u.written)
 		defer u.script.endText()
-		for t := range text {
+		for t := range u.sp.shown(copies.all(u.sp.ctx)) {
 			u.script.addText(t)
-			if u.said.textAt.IsZero() {
-				u.said.textAt = now()
-			}
+		}
+	})
+	noted := func(yield func(string) bool) {
+		defer copies.close()
+		for t := range text {
+			copies.put(t)
+			u.textAt.CompareAndSwap(0, now().UnixNano())
 			if !yield(t) {
 				return
 			}
@@ -178,7 +234,11 @@ func (u *utterance) audio(text iter.Seq[string]) iter.Seq2[*tts.Audio, error] {
 		return u.synthesize(ctx, text)
 	}
 	if f := u.sp.act.agent.TTSNode; f != nil {
-		return f(u.sp.ctx, noted, node)
+		voice := orNothing2(f(u.sp.ctx, noted, node))
+		return func(yield func(*tts.Audio, error) bool) {
+			defer copies.close() // a node need not read all of the text
+			voice(yield)
+		}
 	}
 	return node(u.sp.ctx, noted)
 }
@@ -250,8 +310,8 @@ func (u *utterance) follow() {
 // fill writes the account of the speech into m.
 func (s *spoken) fill(m *chat.TurnMetrics, t *turn) {
 	m.StartedSpeakingAt, m.StoppedSpeakingAt = s.started, s.stopped
-	if !s.audioAt.IsZero() {
-		ttfb := s.audioAt.Sub(s.textAt)
+	if !s.audioAt.IsZero() && !s.textAt.IsZero() {
+		ttfb := max(s.audioAt.Sub(s.textAt), 0)
 		m.TTSNodeTTFB = &ttfb
 		if !s.started.IsZero() {
 			latency := max(s.started.Sub(s.audioAt), 0)

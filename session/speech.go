@@ -26,6 +26,7 @@ type speech struct {
 	step    *step         // the one that is queued or current
 
 	user       *chat.Message // to be remembered when the speech gets its turn; nil when that is done
+	typed      bool          // the user typed it
 	background bool          // played out, tools still run
 	watchdog   timer
 }
@@ -70,6 +71,7 @@ func (r *run) newSpeech(act *activity, source string, protected, byUser bool, t 
 	r.goDo("speech", func() {
 		var err error
 		defer func() { r.post(func() { r.finish(sp, err) }) }()
+		defer r.guard(source, &err)
 		err = body(sp)
 	})
 	return sp
@@ -159,8 +161,8 @@ func (r *run) finish(sp *speech, err error) {
 	}
 	sp.watchdog.stop()
 	sp.cancel()
-	if sp.turn != nil {
-		r.keepUser(sp) // what was said aloud is never lost
+	if sp.turn != nil || sp.typed {
+		r.keepUser(sp) // what the user said or typed is never lost
 	}
 	act := sp.act
 	r.endStep(sp, sp.step)
@@ -275,5 +277,5 @@ func (r *run) interruptByWords() {
 // enoughWords reports whether the user has said as many words as an interruption takes.
 func (r *run) enoughWords() bool {
 	w := r.opt.Interruption.MinWords
-	return w <= 0 || r.ears == nil || r.ears.stt == nil || tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) >= w
+	return w <= 0 || !r.hasSTT() || tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) >= w
 }

@@ -24,8 +24,12 @@ type place struct {
 // weather is a tool that takes d.
 func weather(d time.Duration) *llm.FunctionTool {
 	return llm.NewTool("weather", "Look up the weather.", func(ctx context.Context, _ *agent.RunContext, in place) (string, error) {
-		time.Sleep(d)
-		return "sunny in " + in.Location, nil
+		select {
+		case <-time.After(d):
+			return "sunny in " + in.Location, nil
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
 	})
 }
 

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
@@ -39,6 +38,8 @@ type toolRound struct {
 	mu      sync.Mutex
 	started int
 	results []toolResult // in order of completion
+	kept    int          // of results, what was acted upon
+	over    bool         // nothing is acted upon any more
 }
 
 type toolResult struct {
@@ -79,22 +80,38 @@ func (t *toolRound) refuse(calls *pipe[llm.ToolCall]) {
 	})
 }
 
-// wait waits for all calls; for an interrupted speech, as long as its watchdog allows.
+// wait waits for all calls. Those of an interrupted speech get a moment; the results of the ones that
+// take longer are kept when they come.
 func (t *toolRound) wait() {
 	<-t.all
 	done := make(chan struct{})
-	t.r.goDo("waiting for tools", func() { t.wg.Wait(); close(done) })
+	t.r.goDo("waiting for tools", func() {
+		t.wg.Wait()
+		close(done)
+		t.r.ask(t.keepLate)
+	})
 	select {
 	case <-done:
-		return
 	case <-t.sp.stopped:
+		await(done, toolGrace, func() { t.r.log.Info("a tool outlives the speech that called it", "speech", t.sp.ID()) })
 	}
-	late := time.NewTimer(interruptionWatchdog)
-	defer late.Stop()
-	select {
-	case <-done:
-	case <-late.C:
-		t.r.log.Warn("a tool still runs although its speech was interrupted", "speech", t.sp.ID())
+}
+
+// keepLate remembers the results that came after the round was over. On the loop.
+func (t *toolRound) keepLate() {
+	t.mu.Lock()
+	late := t.results[min(t.kept, len(t.results)):]
+	over := t.over
+	t.mu.Unlock()
+	if !over {
+		return // afterTools keeps them
+	}
+	for _, res := range late {
+		res.output.NoReply = true
+		if res.next != nil {
+			res.output.Output, res.output.IsError = handoffDroppedText, true
+		}
+		t.r.commit(t.sp.act, res.call, res.output)
 	}
 }
 
@@ -138,7 +155,7 @@ func (t *toolRound) invoke(item *chat.FunctionCall) (any, error) {
 	if !ok {
 		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", item.Name, strings.Join(t.sp.act.tools.Names(), ", "))}
 	}
-	rc := agent.NewRunContext(t.r.s, t.sp.Speech, item, func(ctx context.Context) error {
+	rc := agent.NewRunContext(toolSession{t.r.s}, t.sp.Speech, item, func(ctx context.Context) error {
 		select {
 		case <-t.st.playedOut:
 			return nil
@@ -230,6 +247,7 @@ func (t *toolRound) settle(interrupted bool) (ev FunctionToolsExecuted) {
 	next := t.handoff()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.kept, t.over = len(t.results), true
 	for _, res := range t.results {
 		switch {
 		case interrupted && res.next != nil:
@@ -251,7 +269,7 @@ func (t *toolRound) settle(interrupted bool) (ev FunctionToolsExecuted) {
 }
 
 // afterTools commits what the tools did and says whether the model is asked again, and what.
-func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest) (replyRequest, bool) {
+func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest, failed bool) (replyRequest, bool) {
 	t.wait()
 	interrupted := sp.Interrupted()
 	ev := t.settle(interrupted)
@@ -262,11 +280,7 @@ func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest) (replyRequest
 	steps := sp.own.Step()
 	told := make(chan struct{})
 	r.ask(func() { r.emitThen(ev, func() { close(told) }) })
-	select {
-	case <-told:
-	case <-time.After(interruptionWatchdog):
-		r.log.Error("a listener of function_tools_executed takes too long")
-	}
+	await(told, closeWait, func() { r.log.Error("a listener of function_tools_executed takes too long") })
 	again := false
 	r.ask(func() {
 		for i, c := range ev.Calls {
@@ -279,7 +293,7 @@ func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest) (replyRequest
 			}
 			q.choice = llm.ToolChoice{Mode: llm.ToolNone}
 		}
-		again = t.wantsReply() && !sp.Interrupted()
+		again = t.wantsReply() && !sp.Interrupted() && !failed
 		if again {
 			q = r.nextStep(sp, q, steps)
 		}
@@ -291,11 +305,30 @@ func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest) (replyRequest
 func (r *run) nextStep(sp *speech, q replyRequest, steps int) replyRequest {
 	limit := r.opt.MaxToolSteps.Default(defaultToolSteps)
 	none := q.choice.Mode == llm.ToolNone || r.closing != nil || !r.opt.MaxToolSteps.IsOff() && steps > limit+1
-	q.user, q.base = nil, sp.act.mind.Copy(nil)
+	// What a hook or the caller made of the context stays; what the speech did since is added.
+	q.base = q.base.Copy(nil)
+	for _, it := range sp.Items() {
+		if _, known := q.base.ByID(it.Head().ID); !known {
+			q.base.Add(it)
+		}
+	}
+	q.user = nil
 	q.messages = compose(sp.act, q)
 	q.choice = llm.ToolChoice{}
 	if none {
 		q.choice.Mode = llm.ToolNone
 	}
 	return q
+}
+
+// toolSession is the session as a tool sees it: a reply that a tool asks for does not call tools
+// unless it says so, or they could call each other for ever.
+type toolSession struct{ *Session }
+
+// GenerateReply implements agent.Session.
+func (s toolSession) GenerateReply(q agent.Reply) *agent.Speech {
+	if q.ToolChoice.Mode == "" {
+		q.ToolChoice.Mode = llm.ToolNone
+	}
+	return s.Session.GenerateReply(q)
 }

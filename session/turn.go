@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"time"
 
 	"github.com/parley-go/parley/agent"
@@ -61,6 +60,10 @@ func (r *run) answer(t *turn) {
 	}
 	private := act.copyMind(r)
 	if err := r.turnHook(act, t, private); err != nil {
+		if act.ctx.Err() != nil { // the hook was cut off, the user was not
+			r.ask(func() { r.keep(act, t) })
+			return
+		}
 		if !errors.Is(err, llm.ErrStopResponse) {
 			r.log.Error("the turn is dropped: OnUserTurnCompleted failed", "agent", act.agent.Name(), "err", err)
 		}
@@ -73,9 +76,12 @@ func (r *run) answer(t *turn) {
 // left to do; mute that t is only to be remembered.
 func (r *run) makeWay(t *turn) (act *activity, busy []*speech, mute bool) {
 	act = r.act
-	if r.closing != nil || act.blocked || t.silent {
-		// The words are not lost: whoever comes next finds them.
+	switch {
+	case r.closing != nil || t.silent:
 		r.keep(act, t)
+		return nil, nil, false
+	case act.blocked: // whoever comes next answers
+		r.park(func() { r.take(t) })
 		return nil, nil, false
 	}
 	if c := act.current; c != nil && c.Protected() && !c.Interrupted() {
@@ -114,12 +120,8 @@ func (r *run) turnHook(act *activity, t *turn, private *chat.Context) (err error
 	defer func() {
 		t.hook = now().Sub(began)
 		t.msg.Metrics.OnUserTurnCompletedDelay = &t.hook
-		if p := recover(); p != nil {
-			err = errors.New("panic in OnUserTurnCompleted")
-			r.log.Error("session ends because of a panic", "in", "OnUserTurnCompleted", "panic", p, "stack", string(debug.Stack()))
-			r.requestClose(closeRequest{reason: ReasonError, err: err})
-		}
 	}()
+	defer r.guard("OnUserTurnCompleted", &err)
 	rc := agent.NewRunContext(r.s, nil, nil, nil)
 	ctx := agent.ContextWithRun(metrics.WithTags(act.ctx, metrics.Tags{TurnID: t.id}), rc)
 	return act.agent.OnUserTurnCompleted(ctx, rc, private, t.msg)
@@ -127,8 +129,12 @@ func (r *run) turnHook(act *activity, t *turn, private *chat.Context) (err error
 
 // reply queues the answer to t. On the loop.
 func (r *run) reply(act *activity, t *turn, private *chat.Context) {
-	if r.closing != nil || act.blocked || r.pendingTurns > 1 {
-		r.keep(act, t) // a newer turn is answered instead
+	switch {
+	case r.closing != nil || r.pendingTurns > 1: // a newer turn is answered instead
+		r.keep(act, t)
+		return
+	case act.blocked:
+		r.park(func() { r.take(t) })
 		return
 	}
 	sp := r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
@@ -140,7 +146,7 @@ func (r *run) recordEOU(t *turn, sp *speech) {
 	ev := &metrics.EOU{OnUserTurnCompletedDelay: t.hook}
 	ev.Tags = metrics.Tags{TurnID: t.id, SpeechID: sp.ID(), AgentID: sp.act.agent.Name()}
 	ev.Metadata = metrics.Metadata{ModelName: "unknown", ModelProvider: "vad"}
-	if r.ears == nil || r.ears.vad == nil {
+	if !r.hasVAD() {
 		ev.Metadata.ModelProvider = "stt"
 	}
 	if m := t.msg.Metrics; t.delays {
@@ -151,14 +157,25 @@ func (r *run) recordEOU(t *turn, sp *speech) {
 
 // receiveText answers a text that the user typed: it interrupts the agent.
 func (r *run) receiveText(t TextInput) {
-	if r.closing != nil || r.act == nil || t.Text == "" {
+	if r.act == nil || t.Text == "" {
+		return
+	}
+	if r.act.blocked && r.closing == nil {
+		r.park(func() { r.receiveText(t) })
+		return
+	}
+	if r.closing != nil {
+		r.take(&turn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
 		return
 	}
 	if err := r.interruptAll(false); err != nil {
 		r.log.Debug("text does not interrupt", "err", err)
 	}
-	if _, err := r.generateReply(agent.Reply{UserInput: t.Text}); err != nil {
+	sp, err := r.generateReply(agent.Reply{UserInput: t.Text})
+	if err != nil {
 		r.log.Warn("text is not answered", "err", err)
 		r.keep(r.act, &turn{msg: chat.NewMessage(chat.User, t.Text)})
+		return
 	}
+	sp.typed = true
 }
