@@ -18,8 +18,9 @@ type Collector struct {
 	// hundred of them in ten minutes (idle events like VAD are not kept), about 60 bytes each.
 	// Exact ids, not hashes: a false duplicate would be money lost. The map grows a table at a
 	// time, so that no single call pays for all.
-	seen    seen
-	buckets map[bucketKey]*bucket
+	seen seen
+	// buckets has one per line, few enough to look through.
+	buckets []*bucket
 }
 
 type bucketKey struct {
@@ -29,7 +30,10 @@ type bucketKey struct {
 
 // bucket has the sums of a line, apart by outcome and source to tell them apart later. There are
 // one to three parts, rarely more.
-type bucket []part
+type bucket struct {
+	key   bucketKey
+	parts []part
+}
 
 type part struct {
 	outcome Outcome
@@ -39,13 +43,13 @@ type part struct {
 
 // part returns the sums for an outcome and a source.
 func (b *bucket) part(o Outcome, s Source) *sums {
-	for i := range *b {
-		if p := &(*b)[i]; p.outcome == o && p.source == s {
+	for i := range b.parts {
+		if p := &b.parts[i]; p.outcome == o && p.source == s {
 			return &p.sums
 		}
 	}
-	*b = append(*b, part{outcome: o, source: s})
-	return &(*b)[len(*b)-1].sums
+	b.parts = append(b.parts, part{outcome: o, source: s})
+	return &b.parts[len(b.parts)-1].sums
 }
 
 type seen map[string]struct{}
@@ -82,16 +86,20 @@ func (c *Collector) Add(e Event) bool {
 	if !c.seen.first(h.ID) {
 		return false
 	}
-	b := c.buckets[key]
-	if b == nil {
-		if c.buckets == nil {
-			c.buckets = make(map[bucketKey]*bucket)
-		}
-		b = new(bucket)
-		c.buckets[key] = b
-	}
-	b.part(cmp.Or(h.Outcome, Delivered), cmp.Or(h.Source, FromProvider)).add(&add)
+	c.bucket(key).part(cmp.Or(h.Outcome, Delivered), cmp.Or(h.Source, FromProvider)).add(&add)
 	return true
+}
+
+// bucket returns the bucket of a line, with the lock held.
+func (c *Collector) bucket(key bucketKey) *bucket {
+	for _, b := range c.buckets {
+		if b.key == key {
+			return b
+		}
+	}
+	b := &bucket{key: key}
+	c.buckets = append(c.buckets, b)
+	return b
 }
 
 // Usage returns all that was used, delivered or not.
@@ -104,7 +112,7 @@ func (c *Collector) Usage() Usage {
 // and sources add up to Usage.
 func (c *Collector) UsageOf(keep func(Outcome, Source) bool) Usage {
 	entries := c.copy()
-	slices.SortFunc(entries, func(a, b entry) int { return a.key.compare(b.key) })
+	slices.SortFunc(entries, func(a, b bucket) int { return a.key.compare(b.key) })
 	u := Usage{Models: make([]ModelUsage, 0, len(entries))}
 	for _, e := range entries {
 		var total sums
@@ -120,18 +128,13 @@ func (c *Collector) UsageOf(keep func(Outcome, Source) bool) Usage {
 	return u
 }
 
-type entry struct {
-	key   bucketKey
-	parts bucket
-}
-
 // copy returns the buckets in no order.
-func (c *Collector) copy() []entry {
+func (c *Collector) copy() []bucket {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	entries := make([]entry, 0, len(c.buckets))
-	for k, b := range c.buckets {
-		entries = append(entries, entry{k, slices.Clone(*b)})
+	entries := make([]bucket, 0, len(c.buckets))
+	for _, b := range c.buckets {
+		entries = append(entries, bucket{b.key, slices.Clone(b.parts)})
 	}
 	return entries
 }
