@@ -218,12 +218,13 @@ func TestUserIsSilentWhenTheEarsAreReplaced(t *testing.T) {
 		c.start(nil)
 		c.says(0.5, 1.5, "")
 		c.until(1)
-		var sp *agent.Speech
+		spoken := make(chan *agent.Speech, 1)
 		c.s.UpdateAgent(&agent.Agent{ID: "b", VAD: opt.Off[*vad.Model](), OnEnter: func(_ context.Context, rc *agent.RunContext) error {
-			sp = rc.Session().Say("welcome", nil)
+			spoken <- rc.Session().Say("welcome", nil)
 			return nil
 		}})
 		c.until(60)
+		sp := <-spoken
 		if !isDone(sp) || c.s.UserState() == agent.UserSpeaking {
 			t.Errorf("user is %s, speech done %v", c.s.UserState(), isDone(sp))
 		}
@@ -354,6 +355,8 @@ func TestTranscriptNodeLeavesTheSpeechAlone(t *testing.T) {
 		})
 		c.s.Say("Your PIN is 1234", nil)
 		c.until(5)
+		mu.Lock()
+		defer mu.Unlock()
 		if spoken != "Your PIN is 1234" {
 			t.Errorf("spoken %q", spoken)
 		}

@@ -163,18 +163,15 @@ func (r *run) start(ctx context.Context, a *agent.Agent) error {
 	defer cancel()
 	r.ask(func() { r.opening, r.cancelOpen = true, cancel })
 	err := r.open(ctx, a)
+	if err == nil {
+		return nil
+	}
 	r.ask(func() {
-		r.opening = false
-		switch {
-		case err == nil && r.closing != nil:
-			err = errClosedWhileStarting
-		case err != nil && r.closing == nil:
+		if r.closing == nil {
 			r.closing = &closeRequest{reason: ReasonError, err: err}
 		}
 	})
-	if err != nil {
-		r.tearDown()
-	}
+	r.tearDown()
 	return err
 }
 
@@ -204,6 +201,7 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 			return
 		}
 		err = r.enter(act, nil)
+		r.opening = err != nil // whoever closes the session from here on tears it down
 		if err == nil && r.agentState == agent.Initializing {
 			r.setAgentState(agent.Listening)
 		}
