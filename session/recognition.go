@@ -170,8 +170,10 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 			return
 		}
 		delete(r.errors, "stt")
-		h.interim = text
-		r.publishUser(text, false, ev)
+		if text != h.interim {
+			h.interim = text
+			r.publishUser(text, false, ev)
+		}
 		if !r.hasVAD() {
 			h.lastSpeaking = now()
 			r.interruptByVoice()
