@@ -112,25 +112,22 @@ func (j *Job) OnShutdown(f func(ctx context.Context, reason string) error) {
 // counts.
 func (j *Job) Shutdown(reason string) { j.end(first(reason, reasonUser), nil) }
 
-// end begins the end of the job. It reports whether it had not begun before.
+// end begins the end of the job. It reports whether it had not begun before. The first reason counts.
 func (j *Job) end(reason string, err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	select {
 	case <-j.ending:
+		// The end of the conversation does not hide that the entrypoint failed: to start it, or to do
+		// what it does afterwards.
+		if j.err == nil && (j.reason == reasonSessionClosed || j.reason == reasonDisconnected) {
+			j.err = err
+		}
 		return false
 	default:
 		j.reason, j.err = reason, err
 		close(j.ending)
 		return true
-	}
-}
-
-// terminate ends the job because the worker or the server wants it to. An entrypoint that is given
-// time to return after the conversation has it no longer.
-func (j *Job) terminate() {
-	if !j.end(reasonParentShutdown, nil) {
-		j.cancel()
 	}
 }
 
@@ -255,7 +252,8 @@ func (r *Room) Close(ctx context.Context) error {
 // HangUp implements session.HangUper: it deletes the room, which ends the call for everybody.
 func (r *Room) HangUp(ctx context.Context) error {
 	j := r.job
-	// The server says so when the room goes; the job must be known as ended before.
+	// The server says so when the room goes; the job must be known as ended before, and why.
+	j.end(reasonSessionClosed, nil)
 	j.finalStatus()
 	api := lksdk.NewRoomServiceClient(j.w.opt.URL, j.w.opt.APIKey, j.w.opt.APISecret)
 	_, err := api.DeleteRoom(ctx, &livekit.DeleteRoomRequest{Room: j.info.GetRoom().GetName()})

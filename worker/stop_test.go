@@ -237,3 +237,72 @@ func TestPagesOfOtherServersAreOneLine(t *testing.T) {
 		t.Errorf("dial: %v", err)
 	}
 }
+
+// The server ends jobs that it was told the end of: that must not cut what the entrypoint still does.
+func TestTerminationOfAnEndingJobIsIgnored(t *testing.T) {
+	s := newServer(t)
+	ending, release := make(chan struct{}), make(chan struct{})
+	var left error
+	_, stop := s.serving(s.options(func(ctx context.Context, j *Job) error {
+		if j.ID() != "AJ_1" {
+			return nil
+		}
+		j.end(reasonSessionClosed, nil)
+		close(ending)
+		<-release
+		left = ctx.Err()
+		return nil
+	}))
+	s.take("AJ_1")
+	<-ending
+	s.send(&livekit.ServerMessage{Message: &livekit.ServerMessage_Termination{Termination: &livekit.JobTermination{JobId: "AJ_1"}}})
+	s.offer("AJ_2") // answered when the termination was handled
+	s.next()
+	close(release)
+	if u := s.next().GetUpdateJob(); u.GetJobId() != "AJ_1" || u.GetStatus() != livekit.JobStatus_JS_SUCCESS {
+		t.Errorf("final status %v", u)
+	}
+	if left != nil {
+		t.Errorf("the context of an entrypoint that still works: %v", left)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A job whose entrypoint stays after the conversation is cut short when the worker stops.
+func TestStoppingDoesNotWaitForEntrypointsThatStay(t *testing.T) {
+	s := newServer(t)
+	ending := make(chan struct{})
+	_, stop := s.serving(s.options(func(ctx context.Context, j *Job) error {
+		j.end(reasonSessionClosed, nil)
+		close(ending)
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	s.take("AJ_1")
+	<-ending
+	began := time.Now()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(began); d > entrypointGrace/2 {
+		t.Errorf("stopping took %v", d)
+	}
+	if u := s.next().GetUpdateJob(); u.GetStatus() != livekit.JobStatus_JS_SUCCESS {
+		t.Errorf("final status %v", u)
+	}
+}
+
+// An entrypoint that fails after the conversation fails the job, whoever noticed the end first.
+func TestErrorAfterTheConversationFailsTheJob(t *testing.T) {
+	s := newServer(t)
+	s.serving(s.options(func(_ context.Context, j *Job) error {
+		j.end(reasonSessionClosed, nil)
+		return errors.New("no room for notes")
+	}))
+	s.take("AJ_1")
+	if u := s.next().GetUpdateJob(); u.GetStatus() != livekit.JobStatus_JS_FAILED || u.GetError() != "no room for notes" {
+		t.Errorf("final status %v", u)
+	}
+}

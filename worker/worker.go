@@ -169,7 +169,9 @@ func (w *Worker) endJobs() {
 	defer w.mu.Unlock()
 	w.stopping = true
 	for _, j := range w.active {
-		j.terminate()
+		if !j.end(reasonParentShutdown, nil) {
+			j.cancel() // it gives its entrypoint time, which there is no more
+		}
 	}
 }
 
@@ -376,8 +378,8 @@ func (w *Worker) handle(ctx context.Context, c *conn, m *livekit.ServerMessage) 
 		w.mu.Lock()
 		j := w.active[m.Termination.GetJobId()]
 		w.mu.Unlock()
-		if j != nil {
-			j.terminate()
+		if j != nil { // ignored by a job that is ending: the server echoes ends that it hears of
+			j.end(reasonParentShutdown, nil)
 		}
 	}
 }

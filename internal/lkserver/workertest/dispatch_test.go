@@ -44,14 +44,12 @@ func TestUnnamedAgentServesEveryRoomAndEndsInOrder(t *testing.T) {
 	sc.quiet()
 }
 
-// quiet checks at the end of a test that nothing went wrong on the side: the server had no reason to
-// end a job, and nothing was logged as an error.
+// quiet checks at the end of a test that nothing was logged as an error.
 func (sc *scene) quiet() {
 	sc.t.Helper()
 	if err := sc.stop(); err != nil {
 		sc.t.Errorf("Run: %v", err)
 	}
-	sc.journal.want(sc.t, "termination")
 	sc.journal.want(sc.t, "error: ")
 }
 

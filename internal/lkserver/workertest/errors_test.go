@@ -106,7 +106,7 @@ func TestBadInputIsOneLineAndAnExitStatus(t *testing.T) {
 func TestInterruptedProgramClosesItsConversation(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
-			name := strings.ReplaceAll(t.Name(), "/", "-")
+			name := uniqueName(t)
 			path := filepath.Join(t.TempDir(), "report.json")
 			cmd, stderr := userProgram(t, append(credentials(server.URL()), envProgram+"="+name, envReport+"="+path)...)
 			if err := cmd.Start(); err != nil {

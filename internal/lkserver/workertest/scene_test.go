@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/parley-go/parley/internal/lkserver/caller"
 	"github.com/parley-go/parley/llm"
 	llmscripted "github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/room"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/stt"
@@ -58,15 +60,17 @@ type scene struct {
 func newScene(t *testing.T, entrypoint func(ctx context.Context, job *worker.Job, sc *scene) error, change func(*worker.Options)) *scene {
 	t.Helper()
 	sc := &scene{
-		t: t, name: strings.ReplaceAll(t.Name(), "/", "-"),
+		t: t, name: uniqueName(t),
 		jobs:    make(chan *worker.Job, 100),     // more than a test has
 		reports: make(chan *session.Report, 100), // more than a test has
 	}
+	log := &testWriter{t: t, j: &sc.journal}
+	t.Cleanup(log.end)
 	url, cut := newTap(t, &sc.journal)
 	sc.cut = cut
 	o := worker.Options{
 		URL: url, APIKey: server.APIKey(), APISecret: server.APISecret(), AgentName: sc.name,
-		Logger: slog.New(slog.NewTextHandler(testWriter{t, &sc.journal}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Entrypoint: func(ctx context.Context, job *worker.Job) error {
 			sc.jobs <- job
 			return entrypoint(ctx, job, sc)
@@ -110,8 +114,15 @@ func newScene(t *testing.T, entrypoint func(ctx context.Context, job *worker.Job
 	case <-time.After(patience):
 		t.Fatal("the worker does not register")
 	}
-	awaitDispatch(t, o.AgentName, offered)
+	awaitDispatch(t, sc.name, o.AgentName, offered)
 	return sc
+}
+
+// scenes counts them, as a test may run more than once and rooms live longer than tests.
+var scenes atomic.Int64
+
+func uniqueName(t *testing.T) string {
+	return fmt.Sprint(strings.ReplaceAll(t.Name(), "/", "-"), "-", scenes.Add(1))
 }
 
 // probe is in the names of the rooms that are there to find out.
@@ -119,11 +130,11 @@ const probe = "-probe-"
 
 // awaitDispatch waits until the server dispatches an agent. It answers a registration before it has
 // noted the worker, and loses a dispatch that comes in between.
-func awaitDispatch(t *testing.T, agent string, offered <-chan struct{}) {
+func awaitDispatch(t *testing.T, room, agent string, offered <-chan struct{}) {
 	t.Helper()
 	for n := range 10 {
 		_, err := dispatches().CreateDispatch(t.Context(), &livekit.CreateAgentDispatchRequest{
-			Room: fmt.Sprint(t.Name(), probe, n), AgentName: agent})
+			Room: fmt.Sprint(room, probe, n), AgentName: agent})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,9 +151,23 @@ func awaitDispatch(t *testing.T, agent string, offered <-chan struct{}) {
 type testWriter struct {
 	t *testing.T
 	j *journal
+
+	mu   sync.Mutex
+	over bool // the test has ended; goroutines of the SDK may still log
 }
 
-func (w testWriter) Write(p []byte) (int, error) {
+func (w *testWriter) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+}
+
+func (w *testWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		return len(p), nil
+	}
 	line := strings.TrimSpace(string(p))
 	w.t.Log(line)
 	if strings.Contains(line, "level=ERROR") {
@@ -164,11 +189,12 @@ type script struct {
 
 func (s script) options() session.Options {
 	return session.Options{
-		VAD:    vad.New(vadscripted.New(nil)),
-		STT:    stt.New(sttscripted.New(&sttscripted.Options{Texts: s.user, UsageEvery: time.Second}), nil),
-		LLM:    llm.New(llmscripted.New(&llmscripted.Options{Answers: s.answers}), nil),
-		TTS:    tts.New(ttsscripted.New(&ttsscripted.Options{Sine: true, Words: true, PerCharacter: perCharacter}), nil),
-		Logger: discard(),
+		VAD:       vad.New(vadscripted.New(nil)),
+		STT:       stt.New(sttscripted.New(&sttscripted.Options{Texts: s.user, UsageEvery: time.Second}), nil),
+		LLM:       llm.New(llmscripted.New(&llmscripted.Options{Answers: s.answers}), nil),
+		TTS:       tts.New(ttsscripted.New(&ttsscripted.Options{Sine: true, Words: true, PerCharacter: perCharacter}), nil),
+		AECWarmup: opt.Off[time.Duration](), // the caller hears no echo
+		Logger:    discard(),
 	}
 }
 
