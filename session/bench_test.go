@@ -21,6 +21,7 @@ import (
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/stt"
 	sttdriver "github.com/parley-go/parley/stt/driver"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 	vaddriver "github.com/parley-go/parley/vad/driver"
 )
@@ -176,7 +177,7 @@ func BenchmarkTurnToRequest(b *testing.B) {
 	call := func() {
 		s = session.New(session.Options{
 			STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil),
-			Endpointing: session.Endpointing{MinDelay: opt.Some(time.Duration(0))},
+			Endpointing: turn.EndpointingOptions{MinDelay: opt.Some(time.Duration(0))},
 		})
 		session.On(s, func(e session.ConversationItemAdded) {
 			if m, ok := e.Item.(*chat.Message); ok && m.Role == chat.Assistant {
