@@ -21,7 +21,6 @@ import (
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/stt"
 	sttdriver "github.com/parley-go/parley/stt/driver"
-	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 	vaddriver "github.com/parley-go/parley/vad/driver"
 )
@@ -175,10 +174,9 @@ func BenchmarkTurnToRequest(b *testing.B) {
 	answered := make(chan struct{}, 1) // one reply at a time
 	var s *session.Session
 	call := func() {
-		s = session.New(session.Options{
-			STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil),
-			Endpointing: turn.EndpointingOptions{MinDelay: opt.Some(time.Duration(0))},
-		})
+		o := session.Options{STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil)}
+		o.Endpointing.MinDelay = opt.Some(time.Duration(0))
+		s = session.New(o)
 		session.On(s, func(e session.ConversationItemAdded) {
 			if m, ok := e.Item.(*chat.Message); ok && m.Role == chat.Assistant {
 				answered <- struct{}{}
