@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 )
 
@@ -40,6 +41,11 @@ type Agent struct {
 	AllowInterruptions opt.Value[bool]
 	// MinConsecutiveSpeechDelay is the least pause between two speeches; unset inherits.
 	MinConsecutiveSpeechDelay opt.Value[time.Duration]
+
+	// TurnDetector replaces the session's; unset inherits, off goes without.
+	TurnDetector opt.Value[*turn.Model]
+	// Endpointing overrides the fields that are set of the session's.
+	Endpointing turn.EndpointingOptions
 
 	// OnEnter runs when the agent takes over. It may speak.
 	OnEnter func(ctx context.Context, rc *RunContext) error

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 )
 
@@ -34,6 +35,8 @@ type activity struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
+	detector    *turn.Model // of texts; nil for none
+	endpointing *turn.Endpointing
 	exited      chan struct{} // closed when OnExit has run; nil before it was called
 	blocked     bool          // takes no more user turns
 	paused      bool          // takes no more speeches
@@ -62,6 +65,11 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 		live: make(map[*speech]struct{}), idle: make(chan struct{}),
 	}
 	act.delay.s = r
+	act.detector = pick(a.TurnDetector, r.opt.TurnDetector)
+	if act.detector != nil && act.detector.Kind() != turn.Text {
+		return nil, fmt.Errorf("agent %s: turn detector %s does not judge texts", a.Name(), act.detector.Info().Label)
+	}
+	act.endpointing = turn.NewEndpointing(a.Endpointing.Over(r.opt.Endpointing).Over(turn.EndpointingDefaults(turn.Text)))
 	if act.stt != nil && !act.stt.Streaming() {
 		if act.vad == nil {
 			return nil, fmt.Errorf("agent %s: %s transcribes whole utterances and needs a VAD to find them", a.Name(), act.stt.Info().Label)

@@ -45,7 +45,7 @@ type marks struct {
 
 // latency computes the account of t, answered at played. A moment that is unknown, or earlier than
 // the one before it, makes an empty stage, so the stages always add up.
-func (t *turn) latency(played time.Time) TurnLatency {
+func (t *userTurn) latency(played time.Time) TurnLatency {
 	l := TurnLatency{TurnID: t.id}
 	last := t.stopped
 	for _, m := range []struct {
@@ -67,7 +67,7 @@ func (t *turn) latency(played time.Time) TurnLatency {
 }
 
 // finishLatency accounts for t when its answer is first heard. On the loop.
-func (r *run) finishLatency(t *turn, played time.Time) {
+func (r *run) finishLatency(t *userTurn, played time.Time) {
 	if t.marks.done || !t.delays {
 		return
 	}

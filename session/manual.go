@@ -60,7 +60,7 @@ type commitRequest struct {
 }
 
 func (h *recognition) clear() {
-	h.decision.stop()
+	h.stopDeciding()
 	h.speaking = false // what is being said belongs to the turn that is forgotten
 	h.reset()
 }
@@ -86,6 +86,7 @@ func (r *run) commitTurn(o CommitOptions, result chan<- string) {
 	if wait <= 0 {
 		wait = defaultCloseWait
 	}
+	r.heard.stopDeciding()
 	r.heard.decision.start(wait, r.finishCommit)
 }
 
@@ -101,7 +102,7 @@ func (r *run) finishCommit() {
 	h := &r.heard
 	c := h.commit
 	h.commit = nil
-	h.decision.stop()
+	h.stopDeciding()
 	if h.interim != "" {
 		r.emit(UserInputTranscribed{At: at(now()), Transcript: h.interim, Final: true, Language: h.language})
 		h.transcript, h.interim = join(h.transcript, h.interim), ""

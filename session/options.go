@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 )
 
@@ -26,8 +27,14 @@ type Options struct {
 	MaxToolSteps opt.Value[int]
 
 	TurnDetection TurnDetection
-	Endpointing   Endpointing
-	Interruption  Interruption
+	// TurnDetector judges from the words whether the user has finished, when TurnDetection leaves it
+	// to the VAD: a turn that does not look finished gets Endpointing.MaxDelay. Only text detectors
+	// are used. Nil: every silence of MinDelay ends the turn. See turn.NewText.
+	TurnDetector *turn.Model
+	// Endpointing is how long a silence must be to end the user's turn. Defaults: fixed, 0.5 s and, for
+	// turns that do not look finished, 3 s.
+	Endpointing  turn.EndpointingOptions
+	Interruption Interruption
 
 	// AECWarmup is how long, after the agent has spoken for the first time, the user cannot
 	// interrupt by voice, and is not heard by the STT, while the agent speaks: echo cancellation on
@@ -52,14 +59,6 @@ type Options struct {
 	Userdata any
 	// Logger is where the session logs; default slog.Default().
 	Logger *slog.Logger
-}
-
-// Endpointing says when a user's turn is over.
-type Endpointing struct {
-	// MinDelay is the silence after the user's last speech before the turn ends: default 0.5 s.
-	MinDelay opt.Value[time.Duration]
-	// MaxDelay is the same for a turn that does not look finished: default 3 s.
-	MaxDelay opt.Value[time.Duration]
 }
 
 // Interruption says how the user may cut the agent short.
@@ -97,8 +96,6 @@ const (
 )
 
 const (
-	defaultMinDelay       = 500 * time.Millisecond
-	defaultMaxDelay       = 3 * time.Second
 	defaultMinDuration    = 500 * time.Millisecond
 	defaultFalseTimeout   = 2 * time.Second
 	defaultAECWarmup      = 3 * time.Second

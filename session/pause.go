@@ -61,7 +61,7 @@ func (r *run) resumeNow() {
 		r.release(nil)
 		return
 	}
-	if r.heard.decision.running() || r.pendingTurns > 0 {
+	if r.heard.deciding() || r.pendingTurns > 0 {
 		r.resumeWaits = true // for the decision: see turnDropped
 		return
 	}

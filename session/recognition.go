@@ -6,9 +6,11 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tokenize"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 )
 
@@ -26,6 +28,8 @@ type recognition struct {
 	silent       bool           // replies may start
 	segment      string         // id of the transcript segment that is being published
 	decision     timer          // the end of the turn, when nothing happens before it fires
+	question     int            // counts what the turn detector was asked; older answers are void
+	asking       bool           // the answer to the last one is open
 	commit       *commitRequest // waits for the last words; nil for none
 }
 
@@ -34,7 +38,17 @@ func (h *recognition) init(r *run) {
 	h.silent = true
 }
 
-func (h *recognition) stop() { h.decision.stop() }
+func (h *recognition) stop() { h.stopDeciding() }
+
+// stopDeciding forgets the decision that is open.
+func (h *recognition) stopDeciding() {
+	h.question++
+	h.asking = false
+	h.decision.stop()
+}
+
+// deciding reports whether it is open that the turn is over.
+func (h *recognition) deciding() bool { return h.asking || h.decision.running() }
 
 // unfinished reports whether the user may have said something that is not in the history yet.
 func (h *recognition) unfinished() bool {
@@ -86,7 +100,8 @@ func (r *run) onVAD(gen int, ev *vad.Event) {
 		if h.turnStart.IsZero() {
 			h.turnStart = onset
 		}
-		h.decision.stop()
+		h.stopDeciding()
+		r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
 		r.resume.stop()
 		r.resumeWaits = false
 		r.setUserState(agent.UserSpeaking, onset)
@@ -107,6 +122,7 @@ func (r *run) endSpeech(t time.Time) {
 	h := &r.heard
 	h.speaking, h.silent = false, true
 	h.lastSpeaking = t
+	r.act.endpointing.UserEnded(t, false)
 	r.setUserState(agent.UserListening, t)
 	r.resumeLater()
 	if r.turnsByVAD() {
@@ -177,7 +193,7 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 		if !r.hasVAD() {
 			h.lastSpeaking = now()
 			r.interruptByVoice()
-			if h.decision.running() && h.commit == nil {
+			if h.deciding() && h.commit == nil {
 				r.endTurnSoon() // the user goes on
 			}
 			if r.pause != nil {
@@ -193,7 +209,7 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 	case stt.StartOfSpeech:
 		if r.opt.TurnDetection == DetectSTT && r.closing == nil {
 			h.sttSpeaking = true
-			h.decision.stop()
+			h.stopDeciding()
 			if h.turnStart.IsZero() {
 				h.turnStart = now()
 			}
@@ -271,7 +287,7 @@ func (r *run) publishUser(text string, final bool, ev *stt.Event) {
 	}
 }
 
-func (r *run) minDelay() time.Duration { return r.opt.Endpointing.MinDelay.Default(defaultMinDelay) }
+func (r *run) minDelay() time.Duration { return r.act.endpointing.MinDelay() }
 
 // endTurnSoon ends the turn when the user stays silent for the endpointing delay.
 func (r *run) endTurnSoon() {
@@ -279,7 +295,42 @@ func (r *run) endTurnSoon() {
 	if h.transcript == "" {
 		return // wait for the text
 	}
-	h.decision.start(r.minDelay()-now().Sub(h.lastSpeaking), r.endTurn)
+	h.stopDeciding()
+	d := r.act.detector
+	if d == nil || r.opt.TurnDetection == DetectManual || !d.SupportsLanguage(h.language) {
+		r.endTurnAfter(r.minDelay())
+		return
+	}
+	h.asking = true
+	question, act := h.question, r.act
+	c := act.mind.Copy(nil)
+	tentative := chat.NewMessage(chat.User, h.transcript)
+	tentative.CreatedAt = now()
+	c.Add(tentative)
+	language := h.language
+	r.goDo("turn detector", func() {
+		p, err := d.Predict(act.ctx, c, language)
+		r.post(func() { r.judged(question, p, err) })
+	})
+}
+
+// judged takes the answer of the turn detector. Without one, the silence decides.
+func (r *run) judged(question int, p turn.Prediction, err error) {
+	h := &r.heard
+	if h.question != question || !h.asking || r.closing != nil {
+		return
+	}
+	h.asking = false
+	delay := r.minDelay()
+	if err == nil && !p.Over() {
+		delay = r.act.endpointing.MaxDelay()
+	}
+	r.endTurnAfter(delay)
+}
+
+// endTurnAfter ends the turn when the user has been silent for d.
+func (r *run) endTurnAfter(d time.Duration) {
+	r.heard.decision.start(d-now().Sub(r.heard.lastSpeaking), r.endTurn)
 }
 
 // endTurn takes the user's words as a turn and has it answered.
@@ -297,7 +348,7 @@ func (r *run) endTurn() {
 }
 
 // take has t answered.
-func (r *run) take(t *turn) {
+func (r *run) take(t *userTurn) {
 	r.heard.reset()
 	r.pendingTurns++
 	r.turns.post(message{do: func() { r.answer(t) }})

@@ -21,7 +21,7 @@ const (
 
 // replyRequest says what the model is asked.
 type replyRequest struct {
-	turn         *turn
+	turn         *userTurn
 	user         *chat.Message // what the user said; remembered when the reply gets its turn
 	base         *chat.Context // nil: what the agent knows
 	messages     *chat.Context // all that the model sees; made of the above

@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/turn"
 )
 
 // ReportVersion is the version of the JSON form of a Report. It grows with every change that a
@@ -139,12 +140,13 @@ func (o Options) report() map[string]any {
 	if o.UserAwayTimeout.IsOff() {
 		away = nil
 	}
+	endpointing := turn.NewEndpointing(o.Endpointing.Over(turn.EndpointingDefaults(turn.Text)))
 	return map[string]any{
 		"allow_interruptions":          o.interruptible(),
 		"min_interruption_duration":    o.Interruption.MinDuration.Default(defaultMinDuration).Seconds(),
 		"min_interruption_words":       o.Interruption.MinWords,
-		"min_endpointing_delay":        o.Endpointing.MinDelay.Default(defaultMinDelay).Seconds(),
-		"max_endpointing_delay":        o.Endpointing.MaxDelay.Default(defaultMaxDelay).Seconds(),
+		"min_endpointing_delay":        endpointing.MinDelay().Seconds(),
+		"max_endpointing_delay":        endpointing.MaxDelay().Seconds(),
 		"max_tool_steps":               limit,
 		"user_away_timeout":            away,
 		"min_consecutive_speech_delay": o.MinConsecutiveSpeechDelay.Seconds(),

@@ -284,7 +284,11 @@ func (r *run) setAgentState(st agent.State) {
 	old := r.agentState
 	r.agentState = st
 	r.s.agentState.Store(st)
+	if r.act != nil && old == agent.Speaking {
+		r.act.endpointing.AgentEnded(now())
+	}
 	if st == agent.Speaking {
+		r.act.endpointing.AgentStarted(now())
 		r.warmUp()
 		delete(r.errors, "llm")
 		delete(r.errors, "tts")

@@ -308,7 +308,7 @@ func (u *utterance) follow() {
 }
 
 // fill writes the account of the speech into m.
-func (s *spoken) fill(m *chat.TurnMetrics, t *turn) {
+func (s *spoken) fill(m *chat.TurnMetrics, t *userTurn) {
 	m.StartedSpeakingAt, m.StoppedSpeakingAt = s.started, s.stopped
 	if !s.audioAt.IsZero() && !s.textAt.IsZero() {
 		ttfb := max(s.audioAt.Sub(s.textAt), 0)

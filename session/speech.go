@@ -18,7 +18,7 @@ type speech struct {
 	own    *agent.SpeechOwner
 	act    *activity
 	source string
-	turn   *turn // the user turn that it answers; nil for none
+	turn   *userTurn // the user turn that it answers; nil for none
 
 	ctx     context.Context // of models and playout; ends with the interruption
 	cancel  context.CancelFunc
@@ -52,7 +52,7 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // newSpeech makes a speech and runs body for it.
-func (r *run) newSpeech(act *activity, source string, protected, byUser bool, t *turn, body func(*speech) error) *speech {
+func (r *run) newSpeech(act *activity, source string, protected, byUser bool, t *userTurn, body func(*speech) error) *speech {
 	sp := &speech{act: act, source: source, turn: t, stopped: make(chan struct{}), step: newStep()}
 	sp.watchdog.s = r
 	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {

@@ -11,8 +11,8 @@ import (
 	"github.com/parley-go/parley/metrics"
 )
 
-// turn is one finished turn of the user, on its way to be answered.
-type turn struct {
+// userTurn is one finished turn of the user, on its way to be answered.
+type userTurn struct {
 	id      string
 	msg     *chat.Message
 	stopped time.Time // end of the user's speech
@@ -24,8 +24,8 @@ type turn struct {
 	marks   marks
 }
 
-func newTurn(h *recognition) *turn {
-	t := &turn{id: metrics.NewID("turn_"), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
+func newTurn(h *recognition) *userTurn {
+	t := &userTurn{id: metrics.NewID("turn_"), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
 	t.msg.Confidence = h.confidence()
 	t.stopped, t.final = h.lastSpeaking, h.lastFinal
 	t.delays = !h.turnStart.IsZero() && !h.lastSpeaking.IsZero() && !h.lastFinal.IsZero() && !h.lastSpeaking.Before(h.turnStart)
@@ -40,7 +40,7 @@ func newTurn(h *recognition) *turn {
 
 // answer works on one turn after another, off the loop: hooks are never cancelled, and the order of
 // the turns in the history is the order in which they were spoken.
-func (r *run) answer(t *turn) {
+func (r *run) answer(t *userTurn) {
 	defer r.ask(func() { r.pendingTurns-- })
 	var act *activity
 	var busy []*speech
@@ -74,7 +74,7 @@ func (r *run) answer(t *turn) {
 
 // makeWay interrupts what stands in the way of answering t. A nil activity means that nothing is
 // left to do; mute that t is only to be remembered.
-func (r *run) makeWay(t *turn) (act *activity, busy []*speech, mute bool) {
+func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 	act = r.act
 	switch {
 	case r.closing != nil || t.silent:
@@ -99,7 +99,7 @@ func (r *run) makeWay(t *turn) (act *activity, busy []*speech, mute bool) {
 }
 
 // keep remembers the words of t without answering them.
-func (r *run) keep(act *activity, t *turn) {
+func (r *run) keep(act *activity, t *userTurn) {
 	if act != nil && t.msg.Text() != "" {
 		t.msg.CreatedAt = r.stamp()
 		r.commit(act, t.msg)
@@ -112,7 +112,7 @@ func (act *activity) copyMind(r *run) (c *chat.Context) {
 }
 
 // turnHook runs OnUserTurnCompleted.
-func (r *run) turnHook(act *activity, t *turn, private *chat.Context) (err error) {
+func (r *run) turnHook(act *activity, t *userTurn, private *chat.Context) (err error) {
 	if act.agent.OnUserTurnCompleted == nil {
 		return nil
 	}
@@ -128,7 +128,7 @@ func (r *run) turnHook(act *activity, t *turn, private *chat.Context) (err error
 }
 
 // reply queues the answer to t. On the loop.
-func (r *run) reply(act *activity, t *turn, private *chat.Context) {
+func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 	switch {
 	case r.closing != nil || r.pendingTurns > 1: // a newer turn is answered instead
 		r.keep(act, t)
@@ -142,7 +142,7 @@ func (r *run) reply(act *activity, t *turn, private *chat.Context) {
 }
 
 // recordEOU reports how long the end of the turn took.
-func (r *run) recordEOU(t *turn, sp *speech) {
+func (r *run) recordEOU(t *userTurn, sp *speech) {
 	ev := &metrics.EOU{OnUserTurnCompletedDelay: t.hook}
 	ev.Tags = metrics.Tags{TurnID: t.id, SpeechID: sp.ID(), AgentID: sp.act.agent.Name()}
 	ev.Metadata = metrics.Metadata{ModelName: "unknown", ModelProvider: "vad"}
@@ -165,7 +165,7 @@ func (r *run) receiveText(t TextInput) {
 		return
 	}
 	if r.closing != nil {
-		r.take(&turn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
+		r.take(&userTurn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
 		return
 	}
 	if err := r.interruptAll(false); err != nil {
@@ -174,7 +174,7 @@ func (r *run) receiveText(t TextInput) {
 	sp, err := r.generateReply(agent.Reply{UserInput: t.Text})
 	if err != nil {
 		r.log.Warn("text is not answered", "err", err)
-		r.keep(r.act, &turn{msg: chat.NewMessage(chat.User, t.Text)})
+		r.keep(r.act, &userTurn{msg: chat.NewMessage(chat.User, t.Text)})
 		return
 	}
 	sp.typed = true
