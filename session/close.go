@@ -138,7 +138,7 @@ func (r *run) lastWords() {
 			r.setUserState(agent.UserListening, now())
 		}
 		if text := r.heard.takeAll(); text != "" && reason != ReasonError {
-			r.take(&userTurn{msg: chat.NewMessage(chat.User, text), silent: true})
+			r.queue(&userTurn{msg: chat.NewMessage(chat.User, text), silent: true})
 		}
 		r.unpark()
 	})

@@ -347,9 +347,14 @@ func (r *run) endTurn() {
 	r.take(newTurn(h))
 }
 
-// take has t answered.
+// take has t answered, which has all that was heard so far.
 func (r *run) take(t *userTurn) {
 	r.heard.reset()
+	r.queue(t)
+}
+
+// queue has t answered after the turns before it.
+func (r *run) queue(t *userTurn) {
 	r.pendingTurns++
 	r.turns.post(message{do: func() { r.answer(t) }})
 }

@@ -81,7 +81,7 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 		r.keep(act, t)
 		return nil, nil, false
 	case act.blocked: // whoever comes next answers
-		r.park(func() { r.take(t) })
+		r.park(func() { r.queue(t) })
 		return nil, nil, false
 	}
 	if c := act.current; c != nil && c.Protected() && !c.Interrupted() {
@@ -134,7 +134,7 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 		r.keep(act, t)
 		return
 	case act.blocked:
-		r.park(func() { r.take(t) })
+		r.park(func() { r.queue(t) })
 		return
 	}
 	sp := r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
@@ -165,7 +165,7 @@ func (r *run) receiveText(t TextInput) {
 		return
 	}
 	if r.closing != nil {
-		r.take(&userTurn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
+		r.queue(&userTurn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
 		return
 	}
 	if err := r.interruptAll(false); err != nil {

@@ -1,0 +1,302 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/session"
+)
+
+var (
+	randomSeed = flag.Uint64("random.seed", 0, "replay the random session with this `SEED`; 0 takes fresh ones")
+	randomRuns = flag.Int("random.runs", 300, "how many random sessions TestSessionRandom runs")
+)
+
+// TestSessionRandom drives sessions with random speech, silence, texts, interrupts, tools, handoffs,
+// errors and closes, and checks what must always hold. A failure names the seed that repeats it.
+func TestSessionRandom(t *testing.T) {
+	if *randomSeed != 0 {
+		randomSession(t, *randomSeed)
+		return
+	}
+	for range *randomRuns {
+		seed := rand.Uint64()
+		if !t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { randomSession(t, seed) }) {
+			return
+		}
+	}
+}
+
+// agentEdges are the state changes that are documented; closing may follow from any state.
+var agentEdges = map[agent.State][]agent.State{
+	agent.Initializing: {agent.Listening, agent.Thinking, agent.Speaking},
+	agent.Listening:    {agent.Thinking, agent.Speaking},
+	agent.Thinking:     {agent.Listening, agent.Speaking},
+	agent.Speaking:     {agent.Listening, agent.Thinking},
+}
+
+func randomSession(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		x := &random{rng: rng}
+		c := newCall(t)
+		x.call = c
+		c.llm = scripted.New(&scripted.Options{Respond: x.answer})
+		c.opt.LLM = llm.New(c.llm, nil)
+		c.opt.MaxUnrecoverableErrors = opt.Off[int]()
+		if rng.IntN(3) == 0 {
+			c.opt.Interruption.FalseTimeout = opt.Off[time.Duration]()
+		}
+		if rng.IntN(4) == 0 {
+			c.opt.AECWarmup = opt.Some(2 * time.Second)
+		}
+		if rng.IntN(5) == 0 {
+			c.opt.Interruption.MinWords = 2
+		}
+		x.script()
+		c.start(x.newAgent())
+		x.drive()
+		drain := rng.IntN(2) == 0
+		if drain {
+			c.s.Shutdown(agent.ShutdownOptions{})
+			_ = c.s.Wait(context.Background())
+		} else {
+			_ = c.s.Close(context.Background())
+		}
+		x.check(t)
+		if t.Failed() {
+			t.Logf("seed %d, repeat with -run TestSessionRandom -random.seed=%d\n%s\n%s", seed, seed, c.timeline(), c.history())
+		}
+	})
+}
+
+// random is a session that is driven at random.
+type random struct {
+	*call
+	rng      *rand.Rand
+	said     []string // by the user
+	typed    []string
+	speeches []*agent.Speech
+	agents   int
+}
+
+func (x *random) newAgent() *agent.Agent {
+	x.agents++
+	a := &agent.Agent{ID: fmt.Sprintf("agent%d", x.agents)}
+	slow := time.Duration(x.rng.IntN(8000)) * time.Millisecond
+	a.Tools = []llm.Tool{
+		weather(slow),
+		llm.NewTool("fail", "", func(context.Context, *agent.RunContext, struct{}) (string, error) { return "", errors.New("no") }),
+		llm.NewTool("transfer", "", func(context.Context, *agent.RunContext, struct{}) (*agent.Agent, error) {
+			return &agent.Agent{ID: "transferred", Tools: []llm.Tool{weather(0)}}, nil
+		}),
+	}
+	if x.rng.IntN(3) == 0 {
+		wait := time.Duration(x.rng.IntN(3000)) * time.Millisecond
+		a.OnUserTurnCompleted = func(ctx context.Context, _ *agent.RunContext, _ *chat.Context, _ *chat.Message) error {
+			time.Sleep(wait)
+			return nil
+		}
+	}
+	if x.rng.IntN(2) == 0 {
+		a.OnEnter = func(_ context.Context, rc *agent.RunContext) error { rc.Session().Say("Welcome", nil); return nil }
+	}
+	if x.rng.IntN(2) == 0 {
+		a.OnExit = func(_ context.Context, rc *agent.RunContext) error { rc.Session().Say("So long", nil); return nil }
+	}
+	return a
+}
+
+// answer is what the model says. It may be called concurrently, so it has no randomness but the turn.
+func (x *random) answer(turn int, r *driver.Request) scripted.Answer {
+	a := scripted.Answer{TTFT: time.Duration(turn%7) * 100 * time.Millisecond, Delay: 30 * time.Millisecond}
+	switch n := turn % 11; {
+	case n == 3 && len(r.Tools) > 0:
+		a.Chunks = []driver.Chunk{{Text: "Let me see."}, {ToolCalls: callsTool("weather", `{"location":"Rome"}`)}}
+	case n == 5 && len(r.Tools) > 0:
+		a.Calls = callsTool("fail", "{}")
+	case n == 7 && len(r.Tools) > 2:
+		a.Calls = callsTool("transfer", "{}")
+	case n == 8:
+		a.Fault = &scripted.Fault{InChat: true, Err: errors.New("no such model")}
+	case n == 9:
+		a.Text = "broken off in the middle of"
+		a.Fault = &scripted.Fault{After: 3, Err: errors.New("cut")}
+	default:
+		a.Text = fmt.Sprintf("Answer %d goes on for a few words", turn)
+	}
+	return a
+}
+
+// script lays out what the user will say.
+func (x *random) script() {
+	x.t0 = time.Now()
+	at := 0.3
+	for i := range 2 + x.rng.IntN(6) {
+		at += x.rng.Float64() * 6
+		end := at + 0.1 + x.rng.Float64()*2.5
+		text := ""
+		if x.rng.IntN(3) > 0 {
+			text = fmt.Sprintf("user%d says something", i)
+			x.said = append(x.said, text)
+		}
+		x.says(at, end, text)
+		at = end + 0.2
+	}
+}
+
+// drive does things while the user speaks.
+func (x *random) drive() {
+	for range 5 + x.rng.IntN(20) {
+		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
+		switch x.rng.IntN(9) {
+		case 0:
+			x.speeches = append(x.speeches, x.s.Say("I say something here", &agent.SayOptions{Protected: x.rng.IntN(4) == 0}))
+		case 1:
+			x.speeches = append(x.speeches, x.s.GenerateReply(agent.Reply{Instructions: "Say something."}))
+		case 2:
+			_ = x.s.Interrupt(x.rng.IntN(3) == 0)
+		case 3:
+			text := fmt.Sprintf("typed%d", len(x.typed))
+			x.typed = append(x.typed, text)
+			x.room.Host().ReceiveText(session.TextInput{Text: text})
+		case 4:
+			_ = x.s.UpdateAgent(x.newAgent())
+		case 5:
+			if len(x.speeches) > 0 {
+				_ = x.speeches[x.rng.IntN(len(x.speeches))].Interrupt(false)
+			}
+		case 6:
+			x.tts.lasts(time.Duration(200+x.rng.IntN(5000)/100*100) * time.Millisecond)
+		}
+	}
+}
+
+func (x *random) check(t *testing.T) {
+	x.mu.Lock()
+	events := x.events
+	x.mu.Unlock()
+	x.checkStates(t, events)
+	for _, e := range events {
+		if sc, ok := e.(session.SpeechCreated); ok && !isDone(sc.Speech) {
+			t.Errorf("speech %s is not done after the close", sc.Speech.ID())
+		}
+	}
+	if _, ok := events[len(events)-1].(session.Closed); !ok {
+		t.Errorf("the last event is %T, want the close", events[len(events)-1])
+	}
+	x.checkHistory(t)
+	x.checkUsage(t)
+}
+
+func (x *random) checkStates(t *testing.T, events []session.Event) {
+	was := agent.Initializing
+	for _, e := range events {
+		c, ok := e.(session.AgentStateChanged)
+		if !ok {
+			continue
+		}
+		allowed := false
+		for _, to := range agentEdges[c.Old] {
+			allowed = allowed || to == c.New
+		}
+		if c.Old != was || !allowed {
+			t.Errorf("agent went from %s (%s) to %s", c.Old, was, c.New)
+		}
+		was = c.New
+	}
+}
+
+// checkHistory: times only grow, no words of the user are lost, nothing that was not played is there,
+// and every output has its call before it.
+func (x *random) checkHistory(t *testing.T) {
+	var last time.Time
+	texts := map[string]int{}
+	calls := map[string]bool{}
+	var heard int
+	for it := range x.s.History().All() {
+		if !it.Head().CreatedAt.After(last) {
+			t.Errorf("%s is not later than the item before it", describe(it))
+		}
+		last = it.Head().CreatedAt
+		switch it := it.(type) {
+		case *chat.Message:
+			if it.Role == chat.User {
+				texts[it.Text()]++
+			} else if heard++; it.Text() == "" {
+				t.Error("an empty message of the agent")
+			}
+		case *chat.FunctionCall:
+			calls[it.CallID] = true
+		case *chat.FunctionCallOutput:
+			if !calls[it.CallID] {
+				t.Errorf("an output without its call: %s", describe(it))
+			}
+		}
+	}
+	played := 0
+	for _, seg := range x.room.Out.Segments() {
+		if seg.Played > 0 {
+			played++
+		}
+	}
+	if heard > played {
+		t.Errorf("%d messages of the agent in the history, but only %d segments were heard", heard, played)
+	}
+	all := ""
+	for text := range texts {
+		all += text + "\n"
+	}
+	for _, typed := range x.typed {
+		if texts[typed] != 1 {
+			t.Errorf("typed text %q is %d times in the history", typed, texts[typed])
+		}
+	}
+	for _, said := range x.heardBySTT() {
+		if strings.Count(all, said) != 1 {
+			t.Errorf("%q is %d times in the history", said, strings.Count(all, said))
+		}
+	}
+}
+
+// heardBySTT is what the STT has told the session.
+func (x *random) heardBySTT() (texts []string) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, e := range x.events {
+		if u, ok := e.(session.UserInputTranscribed); ok && u.Final {
+			texts = append(texts, u.Transcript)
+		}
+	}
+	return texts
+}
+
+func (x *random) checkUsage(t *testing.T) {
+	u := x.s.Usage()
+	model, _ := u.LLM("scripted", "scripted")
+	stated := x.llm.Stated()
+	if model.InputTokens != stated.PromptTokens || model.OutputTokens != stated.CompletionTokens {
+		t.Errorf("LLM usage %+v, the model stated %+v", model, stated)
+	}
+	voice, _ := u.TTS("script", "tts")
+	if voice.CharactersCount != x.tts.chars {
+		t.Errorf("TTS usage %d characters, the model was sent %d", voice.CharactersCount, x.tts.chars)
+	}
+	ears, _ := u.STT("script", "stt")
+	if ears.AudioDuration != x.stt.heard {
+		t.Errorf("STT usage %v, the model was sent %v", ears.AudioDuration, x.stt.heard)
+	}
+}
