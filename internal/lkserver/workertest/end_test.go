@@ -23,6 +23,7 @@ import (
 )
 
 func TestCallerHangsUp(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t, scripted(script{agent: greets("Hello there.")}), nil)
 	c := sc.dialAgent()
 	c.answered()
@@ -41,6 +42,7 @@ func TestCallerHangsUp(t *testing.T) {
 // TestAgentEndsTheCall lets the model call the tool that ends the call. The caller hears the goodbye
 // to its end before he is disconnected.
 func TestAgentEndsTheCall(t *testing.T) {
+	t.Parallel()
 	const goodbye = "It was a pleasure to talk to you, goodbye."
 	s := script{user: []string{"Bye!"}, answers: []llmscripted.Answer{
 		{Calls: []driver.ToolCall{{Name: tools.EndCallName, Arguments: "{}"}}}, {Text: goodbye}}}
@@ -85,6 +87,7 @@ func TestAgentEndsTheCall(t *testing.T) {
 }
 
 func TestDeletedDispatchEndsTheJob(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t, scripted(script{agent: greets("Once upon a time there was a king who told stories all day.")}), nil)
 	c := sc.dialAgent()
 	next(t, sc.jobs)
@@ -124,6 +127,7 @@ func TestDeletedDispatchEndsTheJob(t *testing.T) {
 }
 
 func TestPanicInTheRoomFailsOneJob(t *testing.T) {
+	t.Parallel()
 	s := script{user: []string{"Are you there?"}, answers: []llmscripted.Answer{{Text: "Yes I am."}}, agent: greets("Hello there.")}
 	oops := make(chan struct{})
 	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
@@ -161,6 +165,7 @@ func TestPanicInTheRoomFailsOneJob(t *testing.T) {
 // TestFailedStartFailsTheJob starts a session that cannot start: the job must not end as if the
 // conversation had just been over.
 func TestFailedStartFailsTheJob(t *testing.T) {
+	t.Parallel()
 	s := script{}
 	s.agent.Tools = []llm.Tool{tools.EndCall(nil), tools.EndCall(nil)}
 	sc := newScene(t, scripted(s), nil)
@@ -175,6 +180,7 @@ func TestFailedStartFailsTheJob(t *testing.T) {
 // TestErrorAfterTheConversationFailsTheJob has an entrypoint that does something with the conversation
 // when it is over, and cannot.
 func TestErrorAfterTheConversationFailsTheJob(t *testing.T) {
+	t.Parallel()
 	over := errors.New("no room for notes")
 	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
 		s := script{agent: greets("Hello there.")}
@@ -200,6 +206,7 @@ func TestErrorAfterTheConversationFailsTheJob(t *testing.T) {
 
 // TestStoppedWorkerClosesConversations is what SIGINT does.
 func TestStoppedWorkerClosesConversations(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t, scripted(script{agent: greets("Once upon a time there was a king who told stories all day.")}), nil)
 	c := sc.dialAgent()
 	eventually(t, func() bool { return c.heard() > time.Second }, "the story begins")
@@ -233,6 +240,7 @@ func TestStoppedWorkerClosesConversations(t *testing.T) {
 
 // TestLateEndsChangeNothing ends a job in every way at once.
 func TestLateEndsChangeNothing(t *testing.T) {
+	t.Parallel()
 	crash := make(chan struct{})
 	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
 		s := script{agent: greets("Hello there.")}
@@ -266,6 +274,7 @@ func TestLateEndsChangeNothing(t *testing.T) {
 // TestStoppedWorkerDoesNotWaitForAnEntrypoint has an entrypoint that stays until its context ends. It is
 // given time after the conversation, but not when the worker stops.
 func TestStoppedWorkerDoesNotWaitForAnEntrypoint(t *testing.T) {
+	t.Parallel()
 	sc := newScene(t, func(ctx context.Context, job *worker.Job, sc *scene) error {
 		s := script{agent: greets("Hello there.")}
 		if err := s.start(ctx, job, sc); err != nil {
@@ -293,6 +302,7 @@ func TestStoppedWorkerDoesNotWaitForAnEntrypoint(t *testing.T) {
 
 // TestConversationOutlivesTheConnectionOfItsWorker cuts the worker off in mid-conversation.
 func TestConversationOutlivesTheConnectionOfItsWorker(t *testing.T) {
+	t.Parallel()
 	s := script{answers: []llmscripted.Answer{{Text: "It is Friday."}}, agent: greets("Hello there.")}
 	sc := newScene(t, scripted(s), nil)
 	c := sc.dialAgent()

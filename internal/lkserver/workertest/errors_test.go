@@ -64,6 +64,7 @@ func credentials(url string) []string {
 }
 
 func TestBadInputIsOneLineAndAnExitStatus(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +105,7 @@ func TestBadInputIsOneLineAndAnExitStatus(t *testing.T) {
 }
 
 func TestInterruptedProgramClosesItsConversation(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
 			name := uniqueName(t)

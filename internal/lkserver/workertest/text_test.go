@@ -11,6 +11,7 @@ import (
 )
 
 func TestTypedAndSpokenTurnsShareASession(t *testing.T) {
+	t.Parallel()
 	s := script{user: []string{"And who are you?"}, answers: []llmscripted.Answer{{Text: "It is Friday."}, {Text: "I am Kelly."}},
 		agent: greets("Hello there.")}
 	sc := newScene(t, scripted(s), nil)
@@ -34,6 +35,7 @@ func TestTypedAndSpokenTurnsShareASession(t *testing.T) {
 // TestInterruptedAgentFallsSilent has the caller speak while the agent tells a story. The audio stops,
 // and what the agent remembers is what the caller was shown.
 func TestInterruptedAgentFallsSilent(t *testing.T) {
+	t.Parallel()
 	story := "Once upon a time there was a king " + strings.Repeat("who told stories all day long ", 20)
 	s := script{user: []string{"Stop it!"}, answers: []llmscripted.Answer{{Text: "As you like."}}, agent: greets(story)}
 	sc := newScene(t, scripted(s), nil)
@@ -78,6 +80,7 @@ func wantHistory(t *testing.T, r *session.Report, want ...string) {
 
 // TestFailingModelLeavesTheCallAlive has the language model fail once; the next turn is answered.
 func TestFailingModelLeavesTheCallAlive(t *testing.T) {
+	t.Parallel()
 	s := script{answers: []llmscripted.Answer{
 		{Chunks: []driver.Chunk{{Text: "It is "}}, Fault: &llmscripted.Fault{After: 1, Panic: "oops"}}, {Text: "It is Friday."}}}
 	sc := newScene(t, scripted(s), nil)
