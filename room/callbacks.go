@@ -167,10 +167,19 @@ func (r *Room) onReconnecting() {
 
 func (r *Room) onReconnected() {
 	r.presence.reconnected(r.present())
+	r.reconnects++
 	if r.bound != nil {
 		r.bound.box.repeatState()
+		r.bound.assumeHearable()
 	}
 	r.emit(Reconnected{})
+}
+
+// onResumed asks for the microphone that may have been lost on the way: see guard.OnResumed.
+func (r *Room) onResumed() {
+	if r.bound != nil {
+		r.bound.subscribeMics()
+	}
 }
 
 // onPublished learns the SID of a track of ours. A full reconnect publishes tracks again.
@@ -193,15 +202,14 @@ func (r *Room) onSubscribed(sid string) {
 func (r *Room) onTrackPublished(pub *lksdk.RemoteTrackPublication, identity string) {
 	audio := pub.Kind() == lksdk.TrackKindAudio
 	mine := r.bound != nil && r.bound.hears(identity) && isMic(pub)
-	if mine || audio && r.opts.Subscribe == SubscribeAudio || !audio && r.opts.Subscribe == SubscribeVideo {
+	switch {
+	case r.opts.Subscribe == SubscribeAll: // the server does it
+	case mine, audio && r.opts.Subscribe == SubscribeAudio, !audio && r.opts.Subscribe == SubscribeVideo:
 		r.subscribe(pub)
 	}
 }
 
 func (r *Room) subscribe(pub *lksdk.RemoteTrackPublication) {
-	if r.opts.Subscribe == SubscribeAll || pub.IsSubscribed() {
-		return
-	}
 	if err := pub.SetSubscribed(true); err != nil {
 		r.log.Warn("could not subscribe to a track", "track", pub.SID(), "error", err)
 	}

@@ -38,6 +38,7 @@ type guard struct {
 	*lksdk.Room
 	streams    streamSink
 	subscribed func(sid string) // somebody subscribed to a track of ours; returns at once
+	resumed    func()           // the connection was resumed and the SDK is done with it; returns at once
 	panicked   func(where string, v any)
 }
 
@@ -121,6 +122,14 @@ func (g *guard) OnStreamTrailer(t *livekit.DataStream_Trailer) {
 	}
 	g.streams.trailer(t)
 	g.Room.OnStreamTrailer(&livekit.DataStream_Trailer{StreamId: t.StreamId, Reason: t.Reason})
+}
+
+// OnResumed implements the SDK's engine handler. While resuming, the SDK tells the server which tracks
+// it does not get, and the server takes that for a wish, also for tracks that were only under way.
+func (g *guard) OnResumed() {
+	defer g.recover("resume")
+	g.Room.OnResumed()
+	g.resumed()
 }
 
 // OnRestarted implements the SDK's engine handler. After a full reconnect the SDK keeps participants

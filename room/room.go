@@ -18,6 +18,9 @@ import (
 // joinTimeout bounds Join when its context does not.
 const joinTimeout = 20 * time.Second
 
+// hangUpDelay is how long the line stays open after we said that we leave.
+const hangUpDelay = 100 * time.Millisecond
+
 // Subscribe says which tracks of others arrive.
 type Subscribe int
 
@@ -66,7 +69,8 @@ type Room struct {
 	listeners  []*listener
 	presence   *presence
 	mics       []*mic
-	early      []earlyText     // of people who have not arrived yet, at most maxEarlyTexts
+	early      []earlyText // of people who have not arrived yet, at most maxEarlyTexts
+	reconnects int
 	subscribed map[string]bool // SIDs of own tracks that somebody subscribed to
 	bound      *binding        // nil while no session uses the room
 }
@@ -124,6 +128,7 @@ func (r *Room) guard() {
 		Room:       r.sdk,
 		streams:    texts,
 		subscribed: func(sid string) { r.hub.post(func() { r.onSubscribed(sid) }) },
+		resumed:    func() { r.hub.post(r.onResumed) },
 		panicked: func(where string, v any) {
 			r.log.Error("panic while handling what the server sent", "where", where, "panic", v)
 		},
@@ -133,6 +138,10 @@ func (r *Room) guard() {
 		return
 	}
 	r.engine, r.texts = engine, texts
+	// The SDK says that we leave and hangs up at once, and now and then the server loses the word with
+	// the line: we would stay in the room for half a minute. So hanging up waits a little. The
+	// function runs on a goroutine of the SDK that nobody waits for.
+	engine.OnClose(func() { time.Sleep(hangUpDelay) })
 }
 
 func (r *Room) join(ctx context.Context) error {

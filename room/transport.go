@@ -240,6 +240,14 @@ func (b *binding) hearable() {
 	b.host.OutputReady()
 }
 
+// assumeHearable starts playback without the news that somebody can hear us, when there was
+// a reconnect that it may have been lost in. Words into the void are better than silence for ever.
+func (b *binding) assumeHearable() {
+	if b.out != nil && b.link.linked != nil && b.room.reconnects > 0 {
+		b.hearable()
+	}
+}
+
 // hears says whether the session listens to this participant.
 func (b *binding) hears(identity string) bool {
 	return b.in != nil && b.link.linked != nil && b.link.linked.Identity == identity
@@ -253,14 +261,25 @@ func (b *binding) relink() {
 	}
 	b.user.Store(&voice{identity: m.Identity})
 	b.host.ParticipantLinked(m.Participant)
-	if p, ok := m.key.(*lksdk.RemoteParticipant); ok && b.in != nil {
-		for _, pub := range p.TrackPublications() {
-			if pub, ok := pub.(*lksdk.RemoteTrackPublication); ok && isMic(pub) {
-				b.room.subscribe(pub)
-			}
+	b.assumeHearable()
+	b.subscribeMics()
+	b.listen()
+}
+
+// subscribeMics has the server send the microphones of the linked participant.
+func (b *binding) subscribeMics() {
+	if b.in == nil || b.link.linked == nil {
+		return
+	}
+	p, ok := b.link.linked.key.(*lksdk.RemoteParticipant)
+	if !ok {
+		return
+	}
+	for _, pub := range p.TrackPublications() {
+		if pub, ok := pub.(*lksdk.RemoteTrackPublication); ok && isMic(pub) {
+			b.room.subscribe(pub) // also when it is there: the server may be about to take it away
 		}
 	}
-	b.listen()
 }
 
 func (b *binding) unlink() {

@@ -180,7 +180,8 @@ func (o Options) config() (*config.Config, error) {
 		"port":           ports.api,
 		"bind_addresses": []string{"127.0.0.1"},
 		"keys":           m{o.APIKey: o.APISecret},
-		"logging":        m{"level": o.LogLevel},
+		// WebRTC calls the ordinary races of a reconnect errors.
+		"logging": m{"level": o.LogLevel, "pion_level": "fatal"},
 		"rtc": m{
 			"udp_port":                  ports.udp,
 			"tcp_port":                  ports.tcp,

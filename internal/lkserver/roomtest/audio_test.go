@@ -197,9 +197,7 @@ func TestNothingIsPlayedBeforeSomebodyListens(t *testing.T) {
 		t.Errorf("%d playback events before anybody listens", n)
 	}
 	dial(t, "ann", nil)
-	for range 2 { // ann is linked, and hears us
-		next(t, h.said)
-	}
+	h.expectAll(t, "linked ann", "ready")
 	if end := finished(t, events); end.Interrupted || end.Played != 100*time.Millisecond {
 		t.Errorf("playback ended with %+v, want 100ms played", end)
 	}

@@ -3,6 +3,7 @@ package roomtest
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,25 @@ func (h *host) Disconnected(reason string) { h.said <- "disconnected " + reason 
 func (h *host) expect(t *testing.T, want string) {
 	t.Helper()
 	if got := next(t, h.said); got != want {
+		t.Fatalf("the transport says %q, want %q", got, want)
+	}
+}
+
+// expectAll waits until the transport has said these things, in any order.
+func (h *host) expectAll(t *testing.T, want ...string) {
+	t.Helper()
+	var got []string
+	for end := time.After(patience); len(got) < len(want); {
+		select {
+		case s := <-h.said:
+			got = append(got, s)
+		case <-end:
+			t.Fatalf("the transport says only %q, want %q", got, want)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
 		t.Fatalf("the transport says %q, want %q", got, want)
 	}
 }
