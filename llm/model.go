@@ -18,6 +18,8 @@ var ErrClosed = errors.New("llm: closed")
 const (
 	// drainTime is how long a cut stream is read on for its usage.
 	drainTime = 2 * time.Second
+	// settleTime is how long a cut stream is waited for to come to its end.
+	settleTime = 50 * time.Millisecond
 	// maxDrains bounds the cut streams of a model that are read on at the same time.
 	maxDrains = 32
 )

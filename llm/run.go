@@ -34,6 +34,7 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // run is the goroutine of a request: it ends when the driver does after s.cancel, or before.
 func (s *Stream) run(req *driver.Request, err error) {
+	defer close(s.ran)
 	defer s.cancel()
 	if s.ctx.Err() != nil {
 		s.interrupt(s.ctx.Err(), metrics.Interrupted)
@@ -108,6 +109,7 @@ func (s *Stream) attempt(n int, req *driver.Request) (err error) {
 		select {
 		case s.chunks <- c:
 		case <-s.stop: // nobody wants it, but its usage counts
+		case <-s.work.Done():
 		}
 	}
 }

@@ -29,6 +29,7 @@ type Stream struct {
 	chunks chan *Chunk
 	stop   chan struct{} // closed when nobody wants the rest
 	done   chan struct{} // closed when all is over and recorded
+	ran    chan struct{} // closed when the driver is not asked any more
 	cancel context.CancelFunc
 	work   context.Context // of the request; outlives ctx while usage is drained
 	unhook func() bool
@@ -65,6 +66,7 @@ func newStream(ctx context.Context, m *Model, conn model.ConnOptions) *Stream {
 		chunks: make(chan *Chunk, chunkBuffer),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
+		ran:    make(chan struct{}),
 	}
 	s.ctx, s.endOf = startRequestSpan(ctx, m.Info())
 	s.work, s.cancel = context.WithCancel(context.WithoutCancel(s.ctx))
@@ -186,7 +188,8 @@ func (s *Stream) interrupt(cause error, outcome metrics.Outcome) {
 	if s.phase == running {
 		s.duration = time.Since(s.start)
 	}
-	drain := s.inFlight && s.m.startDrain()
+	inFlight := s.inFlight
+	drain := inFlight && s.m.startDrain()
 	s.mu.Unlock()
 	if drain {
 		close(s.stop)
@@ -194,8 +197,22 @@ func (s *Stream) interrupt(cause error, outcome metrics.Outcome) {
 		return
 	}
 	s.cancel()
+	if inFlight {
+		s.settle()
+	}
 	s.finish(outcome) // before the reader learns of it
 	close(s.stop)
+}
+
+// settle waits a moment for the cut attempt to come to its end: a chunk that has arrived, but was
+// not looked at yet, may say what the request cost. A driver that heeds its context is through at once.
+func (s *Stream) settle() {
+	t := time.NewTimer(settleTime)
+	defer t.Stop()
+	select {
+	case <-s.ran:
+	case <-t.C:
+	}
 }
 
 // drain gives the request a little more time to say what it cost.
