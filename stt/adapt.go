@@ -11,7 +11,8 @@ import (
 
 // AdaptOptions tune Adapt; nil and zero values mean the defaults.
 type AdaptOptions struct {
-	// PrefixPadding is how much audio before the start of speech is transcribed: default 0.25 s.
+	// PrefixPadding is how much audio before the start of speech is transcribed: default 0.5 s. Less of
+	// it is faster, and loses soft beginnings.
 	PrefixPadding time.Duration
 	// MinSpeculative is the least speech that is worth a speculative run: default 0.2 s.
 	MinSpeculative time.Duration
@@ -28,7 +29,7 @@ func (o *AdaptOptions) defaults(caps Capabilities) AdaptOptions {
 		d = *o
 	}
 	if d.PrefixPadding == 0 {
-		d.PrefixPadding = 250 * time.Millisecond
+		d.PrefixPadding = 500 * time.Millisecond
 	}
 	if d.MinSpeculative == 0 {
 		d.MinSpeculative = 200 * time.Millisecond

@@ -86,14 +86,14 @@ func TestAdapterGivesOneRunPerSegmentInOrder(t *testing.T) {
 			t.Errorf("%d events with %v, ledger %v", len(events), booked(&l), d.Ledger().Audio)
 		}
 		for _, e := range events {
-			// 1 s of speech, 0.25 s before it, 0.55 s of silence that ended it, cut to windows
-			if (e.AudioDuration - 1800*time.Millisecond).Abs() > 70*time.Millisecond {
+			// 1 s of speech, 0.5 s before it, 0.55 s of silence that ended it, cut to windows
+			if (e.AudioDuration - 2050*time.Millisecond).Abs() > 70*time.Millisecond {
 				t.Errorf("a run got %v of audio", e.AudioDuration)
 			}
 		}
 		e, _ := c.first(t, stt.Final)
 		a := e.Alternatives[0]
-		if (a.Start-750*time.Millisecond).Abs() > 70*time.Millisecond || (a.End-2*time.Second).Abs() > 70*time.Millisecond {
+		if (a.Start-500*time.Millisecond).Abs() > 70*time.Millisecond || (a.End-2*time.Second).Abs() > 70*time.Millisecond {
 			t.Errorf("first final spans %v to %v", a.Start, a.End)
 		}
 		if n := len(modeltest.Events[*metrics.VAD](&l)); n < 5 {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
@@ -49,6 +50,9 @@ type Job struct {
 	closed     bool // callbacks have run
 	statusSent bool
 }
+
+// lastWords is how long what was sent may take to be heard.
+const lastWords = 300 * time.Millisecond
 
 type jobKey struct{}
 
@@ -252,6 +256,10 @@ func (r *Room) Close(ctx context.Context) error {
 // HangUp implements session.HangUper: it deletes the room, which ends the call for everybody.
 func (r *Room) HangUp(ctx context.Context) error {
 	j := r.job
+	// The last words are on their way, and wait in the jitter buffer of whoever hears them.
+	if err := sleep(ctx, lastWords); err != nil {
+		return fmt.Errorf("hanging up: %w", err)
+	}
 	// The server says so when the room goes; the job must be known as ended before, and why.
 	j.end(reasonSessionClosed, nil)
 	j.finalStatus()

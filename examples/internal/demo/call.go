@@ -42,18 +42,11 @@ func call(ctx context.Context, server *lkserver.Server) error {
 	if err != nil {
 		return fmt.Errorf("recording the caller: %w", err)
 	}
-	token, err := server.Token("caller", roomName)
+	c, err := dial(ctx, server)
 	if err != nil {
 		return err
 	}
-	c, err := caller.Dial(ctx, server.URL(), token, nil)
-	if err != nil {
-		return fmt.Errorf("dialling in: %w", err)
-	}
 	defer c.Hangup()
-	if err := c.WaitAgent(ctx); err != nil {
-		return fmt.Errorf("waiting for an agent: %w", err)
-	}
 	if err := c.WaitReply(ctx, pause); err != nil { // the agent greets
 		return fmt.Errorf("waiting for the greeting: %w", err)
 	}
@@ -76,6 +69,32 @@ func call(ctx context.Context, server *lkserver.Server) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the agent to hang up: %w", ctx.Err())
+	}
+}
+
+// dial calls until an agent answers. The server knows a worker a moment after the worker knows that
+// it is registered, and a room that was opened in between stays without an agent for good.
+func dial(ctx context.Context, server *lkserver.Server) (*caller.Call, error) {
+	const tries, patience = 5, 3 * time.Second
+	for n := 1; ; n++ {
+		token, err := server.Token("caller", fmt.Sprintf("%s-%d", roomName, n))
+		if err != nil {
+			return nil, err
+		}
+		c, err := caller.Dial(ctx, server.URL(), token, nil)
+		if err != nil {
+			return nil, fmt.Errorf("dialling in: %w", err)
+		}
+		waitCtx, cancel := context.WithTimeout(ctx, patience)
+		err = c.WaitAgent(waitCtx)
+		cancel()
+		if err == nil {
+			return c, nil
+		}
+		c.Hangup()
+		if n == tries || ctx.Err() != nil {
+			return nil, fmt.Errorf("no agent answers: %w", err)
+		}
 	}
 }
 

@@ -140,7 +140,7 @@ func TestSpeechBecomesItsTextTheMomentItHasEnded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				events, spent := listen(t, name, o)
-				padding := 250 * time.Millisecond
+				padding := 500 * time.Millisecond
 				if o != nil {
 					padding = o.PrefixPadding
 				}
