@@ -220,6 +220,7 @@ func (r *run) handOver(a *agent.Agent) error {
 	}
 	old := r.act
 	old.blocked, r.next = true, next
+	r.dropEarly()
 	r.goDo("handoff", func() {
 		r.leave(r.ctx, old)
 		if old.waitIdle(r.ctx) != nil {

@@ -79,6 +79,7 @@ func (r *run) finishSpeaking(hurry context.Context) {
 		if act = r.act; act != nil {
 			act.blocked = true
 		}
+		r.dropEarly()
 		if !drain {
 			_ = r.interruptAll(true)
 		}

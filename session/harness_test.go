@@ -57,8 +57,9 @@ func newCall(t *testing.T, answers ...scripted.Answer) *call {
 	c.llm = scripted.New(&scripted.Options{Answers: answers})
 	c.opt = session.Options{
 		VAD: vad.New(vadScript{}), STT: stt.New(c.stt, nil), LLM: llm.New(c.llm, nil), TTS: tts.New(c.tts, nil),
-		AECWarmup: opt.Off[time.Duration](), // has tests of its own
-		Logger:    slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		// These have tests of their own.
+		AECWarmup: opt.Off[time.Duration](), Preemptive: session.Preemptive{Off: true},
+		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	return c
 }

@@ -48,6 +48,7 @@ func (s *Session) ClearUserTurn() {
 	if r := s.current(); r != nil {
 		r.ask(func() {
 			r.heard.clear()
+			r.dropEarly()
 			r.turnDropped()
 		})
 	}

@@ -36,6 +36,9 @@ type Options struct {
 	Endpointing  turn.EndpointingOptions
 	Interruption Interruption
 
+	// Preemptive lets the model begin its answer before the turn is over.
+	Preemptive Preemptive
+
 	// AECWarmup is how long, after the agent has spoken for the first time, the user cannot
 	// interrupt by voice, and is not heard by the STT, while the agent speaks: echo cancellation on
 	// the user's side needs that time. Default 3 s; off: no such time.

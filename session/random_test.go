@@ -63,6 +63,7 @@ func randomSession(t *testing.T, seed uint64) {
 		if rng.IntN(4) == 0 {
 			c.opt.AECWarmup = opt.Some(2 * time.Second)
 		}
+		c.opt.Preemptive.Off = rng.IntN(2) == 0
 		if rng.IntN(5) == 0 {
 			c.opt.Interruption.MinWords = 2
 		}

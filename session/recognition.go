@@ -30,6 +30,8 @@ type recognition struct {
 	decision     timer          // the end of the turn, when nothing happens before it fires
 	question     int            // counts what the turn detector was asked; older answers are void
 	asking       bool           // the answer to the last one is open
+	turnID       string         // of the turn, once something was done for it
+	tries        int            // early answers
 	commit       *commitRequest // waits for the last words; nil for none
 }
 
@@ -65,6 +67,7 @@ func (h *recognition) takeAll() string {
 // reset begins a new turn. What is known of speech that goes on is kept.
 func (h *recognition) reset() {
 	h.transcript, h.interim, h.confidences = "", "", nil
+	h.turnID, h.tries = "", 0
 	h.lastFinal = time.Time{}
 	if !h.speaking {
 		h.turnStart, h.lastSpeaking = time.Time{}, time.Time{}
@@ -190,6 +193,9 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 			h.interim = text
 			r.publishUser(text, false, ev)
 		}
+		if ev.Kind == stt.Preflight {
+			r.preempt(join(h.transcript, text))
+		}
 		if !r.hasVAD() {
 			h.lastSpeaking = now()
 			r.interruptByVoice()
@@ -255,7 +261,9 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 	case d == DetectManual:
 		r.finalCame()
 	case d == DetectSTT && h.sttSpeaking, h.speaking:
+		r.preempt(h.transcript)
 	default:
+		r.preempt(h.transcript)
 		r.endTurnSoon()
 	}
 }
@@ -340,6 +348,7 @@ func (r *run) endTurn() {
 		return
 	}
 	if w := r.opt.Interruption.MinWords; w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
+		r.dropEarly()
 		r.turnDropped() // too little to interrupt the agent; it stays for the next decision
 		return
 	}

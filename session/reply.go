@@ -54,9 +54,14 @@ func (r *run) newReplyProtected(act *activity, q replyRequest, protected, byUser
 		q.base = act.mind.Copy(nil)
 	}
 	q.messages = compose(act, q)
-	sp := r.newSpeech(act, sourceReply, protected, byUser, q.turn, func(sp *speech) error { return r.runReply(sp, q) })
-	sp.user = q.user
-	r.schedule()
+	id := ""
+	if q.turn != nil {
+		id = q.turn.id
+	}
+	sp := r.newSpeech(act, sourceReply, protected, id)
+	sp.turn, sp.user = q.turn, q.user
+	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
+	r.enqueue(sp, byUser)
 	return sp
 }
 
@@ -69,7 +74,8 @@ func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
 	case act.tts == nil && r.io.AudioOut != nil:
 		return nil, agent.ErrNoVoice
 	}
-	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), true, nil, func(sp *speech) error {
+	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), "")
+	r.startSpeech(sp, func(sp *speech) error {
 		st := sp.step
 		if !sp.waitGo(st) {
 			return nil
@@ -87,7 +93,7 @@ func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
 		})
 		return said.err
 	})
-	r.schedule()
+	r.enqueue(sp, true)
 	return sp, nil
 }
 
@@ -216,7 +222,7 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 		defer g.text.close()
 		defer g.calls.close()
 		defer r.guard("LLM node", &g.err)
-		g.read(sp.act.askModel(ctx, req))
+		g.read(sp.askModel(ctx, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
 		}
@@ -225,10 +231,15 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 }
 
 // askModel is the LLM node of the agent, or the model itself.
-func (act *activity) askModel(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+func (sp *speech) askModel(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+	act := sp.act
 	node := func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 		return func(yield func(*llm.Chunk, error) bool) {
 			s := act.llm.Chat(ctx, req)
+			sp.answer.Store(s)
+			if sp.discard.Load() {
+				s.Discard()
+			}
 			defer func() {
 				s.Close()
 				act.r.goDo("usage", func() { await(s.Done(), usageWait, nil) }) // the report waits for it

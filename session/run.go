@@ -65,6 +65,7 @@ type run struct {
 	outputReady        bool
 	pendingTurns       int
 	away               timer
+	early              *early // an answer that was begun before its turn was over; nil for none
 	pause              *pause // nil when nothing is paused
 	resume             timer  // ends the pause
 	resumeWaits        bool   // the pause ends if the open decision finds no turn

@@ -3,9 +3,11 @@ package session
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tokenize"
@@ -27,7 +29,9 @@ type speech struct {
 
 	user       *chat.Message // to be remembered when the speech gets its turn; nil when that is done
 	typed      bool          // the user typed it
-	background bool          // played out, tools still run
+	discard    atomic.Bool   // nothing of it will be used
+	answer     atomic.Pointer[llm.Stream]
+	background bool // played out, tools still run
 	watchdog   timer
 }
 
@@ -51,30 +55,29 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// newSpeech makes a speech and runs body for it.
-func (r *run) newSpeech(act *activity, source string, protected, byUser bool, t *userTurn, body func(*speech) error) *speech {
-	sp := &speech{act: act, source: source, turn: t, stopped: make(chan struct{}), step: newStep()}
+// newSpeech makes a speech of act that is neither run nor queued yet. turnID is of the user turn that it
+// answers, "" for none.
+func (r *run) newSpeech(act *activity, source string, protected bool, turnID string) *speech {
+	sp := &speech{act: act, source: source, stopped: make(chan struct{}), step: newStep()}
 	sp.watchdog.s = r
 	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {
 		err := error(nil)
 		r.ask(func() { err = r.interrupt(sp, force) })
 		return err
 	})
-	tags := metrics.Tags{SpeechID: sp.ID()}
-	if t != nil {
-		tags.TurnID = t.id
-	}
-	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(act.ctx, tags))
+	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(act.ctx, metrics.Tags{SpeechID: sp.ID(), TurnID: turnID}))
 	act.live[sp] = struct{}{}
-	act.queue = append(act.queue, sp)
-	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: source})
+	return sp
+}
+
+// startSpeech runs body for sp. What is to be heard waits until sp has its turn.
+func (r *run) startSpeech(sp *speech, body func(*speech) error) {
 	r.goDo("speech", func() {
 		var err error
 		defer func() { r.post(func() { r.finish(sp, err) }) }()
-		defer r.guard(source, &err)
+		defer r.guard(sp.source, &err)
 		err = body(sp)
 	})
-	return sp
 }
 
 // protectedByDefault reports whether speeches of act are protected when nobody says otherwise.
@@ -219,6 +222,7 @@ func (r *run) interruptAll(force bool) error {
 	if act == nil {
 		return nil
 	}
+	r.dropEarly()
 	if c := act.current; c != nil && !force && c.Protected() && !c.Interrupted() {
 		return agent.ErrProtected
 	}

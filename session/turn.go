@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -25,7 +26,7 @@ type userTurn struct {
 }
 
 func newTurn(h *recognition) *userTurn {
-	t := &userTurn{id: metrics.NewID("turn_"), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
+	t := &userTurn{id: cmp.Or(h.turnID, metrics.NewID("turn_")), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
 	t.msg.Confidence = h.confidence()
 	t.stopped, t.final = h.lastSpeaking, h.lastFinal
 	t.delays = !h.turnStart.IsZero() && !h.lastSpeaking.IsZero() && !h.lastFinal.IsZero() && !h.lastSpeaking.Before(h.turnStart)
@@ -137,7 +138,10 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 		r.park(func() { r.queue(t) })
 		return
 	}
-	sp := r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
+	sp := r.adopt(act, t, private)
+	if sp == nil {
+		sp = r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
+	}
 	r.recordEOU(t, sp)
 }
 

@@ -1,0 +1,116 @@
+package session
+
+import (
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+)
+
+// Preemptive says whether the model is asked before it is certain that the user has finished. Nothing
+// of such an answer is seen, heard or remembered, and no tool runs, before the turn is over; an answer
+// to other words than those of the turn is thrown away, and its usage counts as discarded.
+type Preemptive struct {
+	// Off: default is on.
+	Off bool
+	// MaxSpeech: the user has not spoken for longer; default 10 s.
+	MaxSpeech time.Duration
+	// MaxTries per turn: default 3.
+	MaxTries int
+}
+
+const (
+	defaultPreemptSpeech = 10 * time.Second
+	defaultPreemptTries  = 3
+)
+
+// early is an answer that was begun before the turn was over.
+type early struct {
+	sp   *speech
+	text string        // what it answers
+	base *chat.Context // what the agent knew
+}
+
+// preempt begins the answer to text, should that be the whole turn. On the loop.
+func (r *run) preempt(text string) {
+	h, act, o := &r.heard, r.act, r.opt.Preemptive
+	if r.early != nil && sameWords(r.early.text, text) {
+		return
+	}
+	r.dropEarly()
+	tries, limit := o.MaxTries, o.MaxSpeech
+	if tries <= 0 {
+		tries = defaultPreemptTries
+	}
+	if limit <= 0 {
+		limit = defaultPreemptSpeech
+	}
+	if o.Off || act.llm == nil || act.blocked || act.paused || r.closing != nil || r.pendingTurns > 0 || len(act.live) > 0 ||
+		h.tries >= tries || now().Sub(h.turnStart) > limit || r.opt.TurnDetection == DetectManual {
+		return
+	}
+	h.tries++
+	if h.turnID == "" {
+		h.turnID = metrics.NewID("turn_")
+	}
+	base := act.mind.Copy(nil)
+	q := replyRequest{user: chat.NewMessage(chat.User, text), base: base}
+	q.messages = compose(act, q)
+	sp := r.newSpeech(act, sourceReply, act.protectedByDefault(), h.turnID)
+	r.early = &early{sp: sp, text: text, base: base}
+	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
+}
+
+// dropEarly throws away an answer that was begun too early.
+func (r *run) dropEarly() {
+	e := r.early
+	if e == nil {
+		return
+	}
+	r.early = nil
+	e.sp.discard.Store(true)
+	r.goDo("dropping an early answer", func() {
+		if s := e.sp.answer.Load(); s != nil {
+			s.Discard() // before the interruption, which would be booked as one
+		}
+		r.ask(func() { _ = r.interrupt(e.sp, true) })
+	})
+}
+
+// adopt makes the early answer the answer to t, if it answers the same words in the same context; nil
+// if there is none that does.
+func (r *run) adopt(act *activity, t *userTurn, private *chat.Context) *speech {
+	e := r.early
+	if e == nil {
+		return nil
+	}
+	if e.sp.act != act || !sameWords(e.text, t.msg.Text()) || !e.base.Equivalent(private) || isClosed(e.sp.stopped) {
+		r.log.Debug("an early answer does not fit", "speech", e.sp.ID())
+		r.dropEarly()
+		return nil
+	}
+	r.early = nil
+	e.sp.turn, e.sp.user = t, t.msg
+	r.enqueue(e.sp, false)
+	return e.sp
+}
+
+// sameWords compares texts by their words, without case and punctuation.
+func sameWords(a, b string) bool {
+	return strings.EqualFold(bare(a), bare(b))
+}
+
+func bare(s string) string {
+	return strings.Join(strings.FieldsFunc(s, func(c rune) bool {
+		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '\''
+	}), " ")
+}
+
+// enqueue gives sp its place in the queue and tells that it exists.
+func (r *run) enqueue(sp *speech, byUser bool) {
+	sp.act.queue = append(sp.act.queue, sp)
+	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: sp.source})
+	r.schedule()
+}
