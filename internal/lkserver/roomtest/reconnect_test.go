@@ -48,7 +48,6 @@ func TestSessionSurvivesReconnects(t *testing.T) {
 	}
 	for name, lose := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they wait for timeouts of the server more than they work
 			if raced && !strings.HasPrefix(name, "restart") {
 				t.Skip("pion/ice races when it resumes")
 			}
@@ -133,7 +132,6 @@ func TestMicrophoneDuringReconnect(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they wait for timeouts of the server more than they work
 			if raced && !strings.HasPrefix(name, "restart") {
 				t.Skip("pion/ice races when it resumes")
 			}

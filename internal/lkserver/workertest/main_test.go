@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/internal/lkserver"
+	"github.com/parley-go/parley/internal/lkserver/alone"
 	"github.com/parley-go/parley/internal/lkserver/caller"
 	"github.com/parley-go/parley/worker"
 )
@@ -31,6 +32,12 @@ func TestMain(m *testing.M) {
 // run starts the server, warms it up with a job, and looks for what the tests leave behind. What the
 // server itself starts for a call never ends and is not counted.
 func run(m *testing.M) int {
+	release, err := alone.Wait()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer release()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	s, err := lkserver.Start(ctx, lkserver.Options{LogLevel: "fatal"})
