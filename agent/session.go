@@ -69,13 +69,12 @@ type ShutdownOptions struct {
 
 // Errors of sessions and speeches.
 var (
-	ErrNotRunning    = errors.New("session is not running")
-	ErrProtected     = errors.New("speech is protected from interruption")
-	ErrInterrupted   = errors.New("speech was interrupted")
-	ErrSelfWait      = errors.New("a tool or hook cannot wait for what waits for it; for the end of what was said there is RunContext.WaitForPlayout")
-	ErrNoLanguage    = errors.New("session has no language model")
-	ErrNoVoice       = errors.New("session has no speech synthesiser")
-	ErrAgentIsActive = errors.New("agent is already in charge")
+	ErrNotRunning  = errors.New("session is not running")
+	ErrProtected   = errors.New("speech is protected from interruption")
+	ErrInterrupted = errors.New("speech was interrupted")
+	ErrSelfWait    = errors.New("a tool or hook cannot wait for what waits for it; for the end of what was said there is RunContext.WaitForPlayout")
+	ErrNoLanguage  = errors.New("session has no language model")
+	ErrNoVoice     = errors.New("session has no speech synthesiser")
 )
 
 // RunContext is what a tool or a hook knows of where it runs. It may be used from any goroutine and

@@ -8,6 +8,7 @@ require (
 	github.com/parley-go/parley/plugins/flite v0.0.0-00010101000000-000000000000
 	github.com/parley-go/parley/plugins/moonshine v0.0.0-00010101000000-000000000000
 	github.com/parley-go/parley/plugins/silero v0.0.0-00010101000000-000000000000
+	go.uber.org/goleak v1.3.0
 )
 
 require (

@@ -1,7 +1,7 @@
 // Package llm is the front of language models: a Model sends a conversation and gives back a
 // Stream of text and tool calls.
 //
-//	m := openai.NewLLM("gpt-4.1-mini", nil)
+//	m := rules.New(nil) // or any other plugin
 //	stream := m.Chat(ctx, &llm.Request{Messages: conversation})
 //	for chunk, err := range stream.All() {
 //		...

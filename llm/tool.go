@@ -28,49 +28,12 @@ func ToolErrorf(format string, args ...any) error {
 	return &ToolError{Message: fmt.Sprintf(format, args...)}
 }
 
-// ToolFlags are properties of a tool.
-type ToolFlags uint8
-
-// The flags.
-const (
-	IgnoreOnEnter ToolFlags = 1 << iota // hidden from replies that an agent's OnEnter asks for
-	Cancellable                         // the model may cancel it while it runs in the background
-)
-
-// OnDuplicate says what happens when the model calls a tool that is still running.
-type OnDuplicate string
-
-// The answers to a duplicate call; the empty one means DuplicateAllow.
-const (
-	DuplicateAllow   OnDuplicate = "allow"
-	DuplicateReject  OnDuplicate = "reject"  // the model is told that it runs already
-	DuplicateReplace OnDuplicate = "replace" // the running one is cancelled
-	DuplicateConfirm OnDuplicate = "confirm" // the model must say that it means it
-)
-
-// DuplicateScope says which calls are duplicates of each other.
-type DuplicateScope string
-
-// The scopes; the empty one means SameName.
-const (
-	SameName        DuplicateScope = "name"
-	SameNameAndArgs DuplicateScope = "name_and_args"
-)
-
-// ToolOptions are the options of a tool. The zero value is good.
-type ToolOptions struct {
-	Flags          ToolFlags
-	OnDuplicate    OnDuplicate
-	DuplicateScope DuplicateScope
-}
-
 // FunctionTool is a function that a model can call. Its fields must not be changed once it is in
 // use. It is safe for concurrent use if its function is.
 type FunctionTool struct {
 	Name        string
 	Description string
 	Parameters  json.RawMessage // JSON schema of an object
-	ToolOptions
 
 	schema *jsonschema.Resolved
 	call   func(ctx context.Context, rc any, args []byte) (any, error)
@@ -89,9 +52,9 @@ type FunctionTool struct {
 // The arguments are checked before fn runs. What fn returns is for the runtime to judge: a value
 // is told to the model, nil wants no reply, an agent is a handoff; so are its errors, see
 // ToolError and ErrStopResponse. A type that has no JSON schema makes a tool whose Err is set.
-func NewTool[RC, In, Out any](name, description string, fn func(ctx context.Context, rc RC, in In) (Out, error), o ...*ToolOptions) *FunctionTool {
+func NewTool[RC, In, Out any](name, description string, fn func(ctx context.Context, rc RC, in In) (Out, error)) *FunctionTool {
 	schema, err := schemaFor(reflect.TypeFor[In]())
-	t := newTool(name, description, schema, err, o)
+	t := newTool(name, description, schema, err)
 	t.call = func(ctx context.Context, rc any, args []byte) (any, error) {
 		typed, err := castRunContext[RC](name, rc)
 		if err != nil {
@@ -108,13 +71,13 @@ func NewTool[RC, In, Out any](name, description string, fn func(ctx context.Cont
 
 // NewRawTool makes a tool of a function that reads its arguments itself, for schemas that are
 // known only at run time. The arguments were checked against schema.
-func NewRawTool[RC any](name, description string, schema json.RawMessage, fn func(ctx context.Context, rc RC, args json.RawMessage) (any, error), o ...*ToolOptions) *FunctionTool {
+func NewRawTool[RC any](name, description string, schema json.RawMessage, fn func(ctx context.Context, rc RC, args json.RawMessage) (any, error)) *FunctionTool {
 	var s *jsonschema.Schema
 	err := json.Unmarshal(schema, &s)
 	if err == nil && (s == nil || s.Type != "object") {
 		err = errors.New(`schema must be of type "object"`)
 	}
-	t := newTool(name, description, s, err, o)
+	t := newTool(name, description, s, err)
 	t.Parameters = schema // as it was given
 	t.call = func(ctx context.Context, rc any, args []byte) (any, error) {
 		typed, err := castRunContext[RC](name, rc)
@@ -126,13 +89,8 @@ func NewRawTool[RC any](name, description string, schema json.RawMessage, fn fun
 	return t
 }
 
-func newTool(name, description string, schema *jsonschema.Schema, err error, o []*ToolOptions) *FunctionTool {
+func newTool(name, description string, schema *jsonschema.Schema, err error) *FunctionTool {
 	t := &FunctionTool{Name: name, Description: description}
-	for _, o := range o {
-		if o != nil {
-			t.ToolOptions = *o
-		}
-	}
 	if err == nil && name == "" {
 		err = errors.New("it has no name")
 	}

@@ -251,9 +251,9 @@ func TestRawTool(t *testing.T) {
 	tool := llm.NewRawTool("search", "Search.", schema, func(_ context.Context, _ any, args json.RawMessage) (any, error) {
 		got = string(args)
 		return 1, nil
-	}, &llm.ToolOptions{Flags: llm.Cancellable})
-	if !bytes.Equal(tool.Spec().Parameters, schema) || tool.Flags&llm.Cancellable == 0 {
-		t.Errorf("spec %s, flags %v", tool.Spec().Parameters, tool.Flags)
+	})
+	if !bytes.Equal(tool.Spec().Parameters, schema) {
+		t.Errorf("spec %s", tool.Spec().Parameters)
 	}
 	if _, err := tool.Call(t.Context(), nil, `{q: 'go', n: "4"}`); err != nil || got != `{"n":4,"q":"go"}` {
 		t.Errorf("got %s, %v", got, err)

@@ -101,10 +101,9 @@ type ToolCallStatus string
 
 // The states of a tool call.
 const (
-	ToolStarted   ToolCallStatus = "started"
-	ToolDone      ToolCallStatus = "done"
-	ToolFailed    ToolCallStatus = "error"
-	ToolCancelled ToolCallStatus = "cancelled"
+	ToolStarted ToolCallStatus = "started"
+	ToolDone    ToolCallStatus = "done"
+	ToolFailed  ToolCallStatus = "error"
 )
 
 // ToolExecutionUpdated tells about one tool call: once that it started, exactly once how it ended.
@@ -155,7 +154,6 @@ const (
 	ReasonJobShutdown             CloseReason = "job_shutdown"
 	ReasonParticipantDisconnected CloseReason = "participant_disconnected"
 	ReasonUserInitiated           CloseReason = "user_initiated"
-	ReasonTaskCompleted           CloseReason = "task_completed"
 )
 
 // EventType implements Event.

@@ -123,7 +123,7 @@ func (r *run) wait(ctx context.Context) error {
 // Close ends the session now, with reason "user_initiated", and waits until it is closed or ctx
 // ends. A closed session stays closed. Tools and hooks, and listeners too, cannot wait for the end
 // of the session that waits for them: use Shutdown there. Close with a tool's or hook's context
-// returns ErrSelfWait when the close has begun.
+// returns agent.ErrSelfWait when the close has begun.
 func (s *Session) Close(ctx context.Context) error {
 	return s.CloseFor(ctx, ReasonUserInitiated)
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type Options struct {
 	// MaxJobs is how many jobs run at once; 0 means any number.
 	MaxJobs int
 	// MaxRetry is how often in a row a lost connection to the server is tried again: default 16;
-	// negative means for ever.
+	// negative means for ever. A worker that was never registered gives up after four attempts.
 	MaxRetry int
 	// ShutdownTimeout bounds each shutdown callback: default 10 s.
 	ShutdownTimeout time.Duration
@@ -73,6 +74,11 @@ func (o Options) defaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.URL != "" { // what is malformed is told before what is missing
+		if _, err := agentURL(o.URL, ""); err != nil {
+			return o, err
+		}
+	}
 	switch {
 	case o.Entrypoint == nil:
 		return o, ErrNoEntrypoint
@@ -83,8 +89,7 @@ func (o Options) defaults() (Options, error) {
 	case o.APISecret == "":
 		return o, ErrNoAPISecret
 	}
-	_, err := agentURL(o.URL, "")
-	return o, err
+	return o, nil
 }
 
 func first(values ...string) string {
@@ -113,6 +118,11 @@ func agentURL(base, workerToken string) (string, error) {
 	}
 	if u.Hostname() == "" {
 		return "", ErrBadURL
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || n < 1 || n > 65535 {
+			return "", ErrBadURL
+		}
 	}
 	u.Path = strings.TrimRight(u.Path, "/") + "/agent"
 	if workerToken != "" {

@@ -29,7 +29,7 @@ func TestAgentURL(t *testing.T) {
 }
 
 func TestBadURLsAreRefusedInOneLineWithoutSecrets(t *testing.T) {
-	for _, base := range []string{"localhost:7880", "ftp://x", "ws://", "://", "ws://user:hunter2@[bad", "user:hunter2", "tcp://user:hunter2@host"} {
+	for _, base := range []string{"localhost:7880", "ftp://x", "ws://", "://", "ws://user:hunter2@[bad", "user:hunter2", "tcp://user:hunter2@host", "ws://host:99999", " "} {
 		_, err := agentURL(base, "")
 		if err == nil || strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("agentURL(%q): %v, want an error in one line without the password", base, err)
@@ -65,7 +65,7 @@ func TestMissingOptionsAreNamed(t *testing.T) {
 
 func TestReportFile(t *testing.T) {
 	dir := t.TempDir()
-	for _, path := range []string{filepath.Join(dir, "missing", "report.json"), dir} {
+	for _, path := range []string{filepath.Join(dir, "missing", "report.json"), dir, ""} {
 		if _, err := ReportFile(path); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("ReportFile(%q): %v, want an error in one line", path, err)
 		}
@@ -81,6 +81,31 @@ func TestReportFile(t *testing.T) {
 	data, err := os.ReadFile(path)
 	if err != nil || !strings.Contains(string(data), `"session_x"`) {
 		t.Errorf("report holds %q, %v", data, err)
+	}
+	link := filepath.Join(dir, "link.json")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if write, err = ReportFile(link); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t.Context(), &session.Report{SessionID: "session_y"}); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Lstat(link); err != nil || st.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is gone: %v, %v", st, err)
+	}
+	if data, _ := os.ReadFile(path); !strings.Contains(string(data), `"session_y"`) {
+		t.Errorf("the target of the link holds %q", data)
+	}
+	if write, err = ReportFile(filepath.Join(dir, "{job}.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := write(t.Context(), &session.Report{JobID: "AJ_1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "AJ_1.json")); err != nil {
+		t.Error(err)
 	}
 	if names, _ := filepath.Glob(filepath.Join(dir, ".report-*")); len(names) > 0 {
 		t.Errorf("left behind: %v", names)

@@ -196,7 +196,11 @@ func (w *Worker) stayConnected(ctx context.Context) error {
 		case w.opt.MaxRetry >= 0 && failures >= w.opt.MaxRetry:
 			return fmt.Errorf("connection to LiveKit is lost for good after %d attempts: %w", failures+1, err)
 		}
-		w.log.Warn("connection to LiveKit lost, trying again", "err", err)
+		if w.ID() == "unregistered" {
+			w.log.Info("cannot connect to LiveKit yet, trying again", "err", err)
+		} else {
+			w.log.Warn("connection to LiveKit lost, trying again", "err", err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/cli"
 	"github.com/parley-go/parley/examples/internal/demo"
-	"github.com/parley-go/parley/examples/internal/terminal"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/plugins/flite"
 	"github.com/parley-go/parley/plugins/moonshine"
@@ -34,6 +34,7 @@ var (
 
 func main() {
 	flag.Parse()
+	exitOn(checkSettings())
 	onReport, err := worker.ReportFile(*reportPath)
 	exitOn(err)
 	detector, err := silero.NewDetector(&silero.Options{ModelPath: *vadModel})
@@ -46,10 +47,25 @@ func main() {
 		TTS: flite.New(nil),
 	}
 	o := worker.Options{Entrypoint: entrypoint(models), OnReport: onReport}
-	if os.Getenv("LIVEKIT_URL") == "" {
+	if os.Getenv("LIVEKIT_URL") != "" {
+		cli.Run(o) // all that an agent of yours needs
+	} else {
 		demo.Run(o, demo.Options{Interactive: *interactive, Port: *port, ReportPath: *reportPath})
 	}
-	cli.Run(o)
+}
+
+// checkSettings refuses what would be ignored.
+func checkSettings() error {
+	server := os.Getenv("LIVEKIT_URL") != ""
+	switch {
+	case flag.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; see -help", flag.Arg(0))
+	case server && (*interactive || *port != 0):
+		return errors.New("-interactive and -port are for the embedded server, but LIVEKIT_URL names another one")
+	case !server && os.Getenv("LIVEKIT_API_KEY") != "":
+		return errors.New("LIVEKIT_API_KEY is set, but LIVEKIT_URL is not; unset it for the demonstration with the embedded server")
+	}
+	return nil
 }
 
 // exitOn ends the program when it cannot begin.
@@ -64,9 +80,9 @@ func exitOn(err error) {
 func entrypoint(models session.Options) func(context.Context, *worker.Job) error {
 	return func(ctx context.Context, job *worker.Job) error {
 		s := session.New(models)
-		terminal.Watch(s)
+		watch(s)
 		job.OnShutdown(func(ctx context.Context, reason string) error {
-			terminal.Usage(s.Usage())
+			showUsage(s.Usage())
 			return nil
 		})
 		return s.Start(ctx, newKelly(), job.Room())

@@ -37,10 +37,8 @@ func entrypoint(ctx context.Context, job *worker.Job) error {
 	}, job.Room())
 }
 
-type weatherArgs struct {
+func lookupWeather(_ context.Context, _ *agent.RunContext, in struct {
 	Location string `json:"location" jsonschema:"the city or region asked about"`
-}
-
-func lookupWeather(ctx context.Context, rc *agent.RunContext, in weatherArgs) (string, error) {
+}) (string, error) {
 	return "Sunny in " + in.Location + ".", nil
 }

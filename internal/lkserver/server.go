@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/livekit/livekit-server/pkg/config"
@@ -231,10 +232,10 @@ func freePorts(api int) (ports, error) {
 	var p ports
 	var err error
 	if p.api, err = listen(api); err != nil {
-		if api != 0 {
+		if errors.Is(err, syscall.EADDRINUSE) {
 			return p, fmt.Errorf("%w: %d (%w)", ErrPortInUse, api, err)
 		}
-		return p, err
+		return p, fmt.Errorf("port %d: %w", api, err)
 	}
 	if p.tcp, err = listen(0); err != nil {
 		return p, err

@@ -2,7 +2,7 @@
 // WebAssembly (WASI preview 1), with its voices for English.
 //
 // It is data only: github.com/parley-go/parley/plugins/flite runs the module. flite is free
-// software under several equally free licences, see COPYING and NOTICE beside this file.
+// software under several equally free licences, see LICENSE and NOTICE beside this file.
 package flite
 
 import (

@@ -29,17 +29,17 @@ func TestModuleIsTheNamedOne(t *testing.T) {
 
 func TestCopyingIsComplete(t *testing.T) {
 	const want = "b94171931b8343bdd2760974d9cd49c07c346973739c6208cb29c059418d1535"
-	text, err := os.ReadFile("COPYING")
+	text, err := os.ReadFile("LICENSE")
 	if err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(text)
 	if got := hex.EncodeToString(sum[:]); got != want {
-		t.Errorf("COPYING was changed: sha256 %s, want %s", got, want)
+		t.Errorf("LICENSE was changed: sha256 %s, want %s", got, want)
 	}
 	for _, owner := range []string{"Carnegie Mellon University", "Nagoya Institute", "Cepstral", "Cobalt", "University of Toronto", "Edinburgh"} {
 		if !strings.Contains(string(text), owner) {
-			t.Errorf("COPYING does not name %s", owner)
+			t.Errorf("LICENSE does not name %s", owner)
 		}
 	}
 }

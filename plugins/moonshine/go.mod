@@ -9,7 +9,11 @@ require (
 	golang.org/x/sys v0.45.0
 )
 
-require github.com/thesyncim/gopus v0.1.2 // indirect
+require (
+	github.com/pion/randutil v0.1.0 // indirect
+	github.com/pion/rtp v1.10.2 // indirect
+	github.com/thesyncim/gopus v0.1.2 // indirect
+)
 
 replace (
 	github.com/parley-go/parley => ../..

@@ -8,6 +8,12 @@ require (
 	go.uber.org/goleak v1.3.0
 )
 
+require (
+	github.com/pion/randutil v0.1.0 // indirect
+	github.com/pion/rtp v1.10.2 // indirect
+	github.com/thesyncim/gopus v0.1.2 // indirect
+)
+
 replace (
 	github.com/parley-go/parley => ../..
 	github.com/parley-go/parley/models/silero => ../../models/silero

@@ -1,9 +1,7 @@
-// Package terminal shows on the terminal what happens in a session.
-package terminal
+package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"sync"
@@ -15,17 +13,14 @@ import (
 	"github.com/parley-go/parley/session"
 )
 
-// Out is where everything is shown.
-var Out io.Writer = os.Stdout
-
 // view is one session on the terminal.
 type view struct {
 	mu    sync.Mutex
 	start time.Time
 }
 
-// Watch shows who is speaking, what is said, and where the time of each turn goes.
-func Watch(s *session.Session) {
+// watch shows on the terminal who is speaking, what is said, and where the time of each turn goes.
+func watch(s *session.Session) {
 	v := &view{start: time.Now()}
 	session.On(s, func(e session.UserStateChanged) { v.line(e.CreatedAt, "user", "is "+string(e.New)) })
 	session.On(s, func(e session.AgentStateChanged) { v.line(e.CreatedAt, "agent", "is "+string(e.New)) })
@@ -72,7 +67,7 @@ func (v *view) item(at time.Time, it chat.Item) {
 func (v *view) line(at time.Time, who, what string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	fmt.Fprintf(Out, "%6.2fs  %-6s  %s\n", at.Sub(v.start).Seconds(), who, what)
+	fmt.Printf("%6.2fs  %-6s  %s\n", at.Sub(v.start).Seconds(), who, what)
 }
 
 func latency(l session.TurnLatency) string {
@@ -84,10 +79,10 @@ func latency(l session.TurnLatency) string {
 		strings.ReplaceAll(l.Slowest().Name, "_", " "))
 }
 
-// Usage shows what a session has spent, per provider and model.
-func Usage(u metrics.Usage) {
-	fmt.Fprintln(Out, "\nusage:")
-	w := tabwriter.NewWriter(Out, 2, 0, 2, ' ', 0)
+// showUsage shows what a session has spent, per provider and model.
+func showUsage(u metrics.Usage) {
+	fmt.Println("\nusage:")
+	w := tabwriter.NewWriter(os.Stdout, 2, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, m := range u.Models {
 		switch m := m.(type) {
