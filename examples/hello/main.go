@@ -23,10 +23,7 @@ func main() { cli.Run(worker.Options{Entrypoint: entrypoint}) }
 
 func entrypoint(ctx context.Context, job *worker.Job) error {
 	s := session.New(models)
-	job.OnShutdown(func(context.Context, string) error {
-		log.Println("spent:", s.Usage())
-		return nil
-	})
+	job.OnShutdown(func(context.Context, string) error { log.Println("spent:", s.Usage()); return nil })
 	return s.Start(ctx, &agent.Agent{
 		Instructions: "Your name is Kelly. Keep your answers short.",
 		Tools:        []llm.Tool{llm.NewTool("lookup_weather", "Look up the weather for a place.", lookupWeather)},
