@@ -92,12 +92,23 @@ func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
 	if cause := context.Cause(c.ctx); cause != nil && s.ctx.Err() == nil {
 		err = cause
 	}
+	// Why audio was refused tells more than an early end; but what is refused from here on is
+	// refused because the connection is closed below.
+	fed := false
+	select {
+	case refused := <-c.fed:
+		fed = true
+		if refused != nil && errors.Is(err, errEarlyEnd) {
+			err = refused
+		}
+	default:
+	}
 	if stop() {
 		c.close()
 	}
 	c.cancel(err)
-	if refused := <-c.fed; refused != nil && errors.Is(err, errEarlyEnd) {
-		err = refused
+	if !fed {
+		<-c.fed
 	}
 	s.account(s.usage.disconnected)
 	return gotFinal, err
