@@ -107,10 +107,3 @@ func bare(s string) string {
 		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && c != '\''
 	}), " ")
 }
-
-// enqueue gives sp its place in the queue and tells that it exists.
-func (r *run) enqueue(sp *speech, byUser bool) {
-	sp.act.queue = append(sp.act.queue, sp)
-	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: sp.source})
-	r.schedule()
-}

@@ -42,14 +42,11 @@ func (r *run) generateReply(q agent.Reply) (*speech, error) {
 	if q.UserInput != "" {
 		rq.user = chat.NewMessage(chat.User, q.UserInput)
 	}
-	return r.newReplyProtected(act, rq, q.Protected || act.protectedByDefault(), true), nil
+	return r.newReply(act, rq, q.Protected || act.protectedByDefault(), true), nil
 }
 
-func (r *run) newReply(act *activity, q replyRequest, byUser bool) *speech {
-	return r.newReplyProtected(act, q, act.protectedByDefault(), byUser)
-}
-
-func (r *run) newReplyProtected(act *activity, q replyRequest, protected, byUser bool) *speech {
+// newReply asks the model and queues its answer.
+func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *speech {
 	if q.base == nil {
 		q.base = act.mind.Copy(nil)
 	}
@@ -185,7 +182,7 @@ func (r *run) keepSaid(sp *speech, said spoken, id string, began time.Time, gen 
 }
 
 func metadata[M interface{ Info() model.Info }](m M) metrics.Metadata {
-	if any(m) == nil || isNil(m) {
+	if isNil(m) {
 		return metrics.Metadata{}
 	}
 	i := m.Info()

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 	"sync/atomic"
 	"time"
@@ -258,7 +259,7 @@ func (u *utterance) synthesize(ctx context.Context, text iter.Seq[string]) iter.
 		for {
 			a, err := s.Next()
 			if err != nil {
-				if !isEOF(err) {
+				if !errors.Is(err, io.EOF) {
 					yield(nil, err)
 				}
 				return

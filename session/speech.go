@@ -80,6 +80,13 @@ func (r *run) startSpeech(sp *speech, body func(*speech) error) {
 	})
 }
 
+// enqueue gives sp its place in the queue and tells that it exists.
+func (r *run) enqueue(sp *speech, byUser bool) {
+	sp.act.queue = append(sp.act.queue, sp)
+	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: sp.source})
+	r.schedule()
+}
+
 // protectedByDefault reports whether speeches of act are protected when nobody says otherwise.
 func (act *activity) protectedByDefault() bool {
 	if a := act.agent.AllowInterruptions; !a.IsUnset() {

@@ -204,7 +204,7 @@ func (t *toolRound) result(item *chat.FunctionCall, v any, err error) toolResult
 		return res
 	}
 	out.Output = text
-	out.NoReply = v == nil || isNil(v)
+	out.NoReply = isNil(v)
 	return res
 }
 

@@ -140,7 +140,7 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 	}
 	sp := r.adopt(act, t, private)
 	if sp == nil {
-		sp = r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, false)
+		sp = r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, act.protectedByDefault(), false)
 	}
 	r.recordEOU(t, sp)
 }

@@ -1,14 +1,8 @@
 package session
 
-import (
-	"errors"
-	"io"
-	"reflect"
-)
+import "reflect"
 
-func isEOF(err error) bool { return errors.Is(err, io.EOF) }
-
-// isNil reports whether v is a nil pointer or the like inside of an interface.
+// isNil reports whether v is nil, or a nil pointer or the like inside of an interface.
 func isNil(v any) bool {
 	switch x := reflect.ValueOf(v); x.Kind() {
 	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Interface, reflect.Chan:
