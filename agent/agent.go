@@ -37,15 +37,10 @@ type Agent struct {
 	LLM opt.Value[*llm.Model]
 	TTS opt.Value[*tts.Model]
 
-	// AllowInterruptions says whether the user may interrupt the agent; unset inherits.
-	AllowInterruptions opt.Value[bool]
+	// TurnHandling overrides the fields that are set of the session's.
+	TurnHandling turn.Handling
 	// MinConsecutiveSpeechDelay is the least pause between two speeches; unset inherits.
 	MinConsecutiveSpeechDelay opt.Value[time.Duration]
-
-	// TurnDetector replaces the session's; unset inherits, off goes without.
-	TurnDetector opt.Value[*turn.Model]
-	// Endpointing overrides the fields that are set of the session's.
-	Endpointing turn.EndpointingOptions
 
 	// OnEnter runs when the agent takes over. It may speak.
 	OnEnter func(ctx context.Context, rc *RunContext) error

@@ -35,7 +35,8 @@ type activity struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	detector    *turn.Model // of texts; nil for none
+	how         turn.Handling // resolved: every field is set
+	detector    *turn.Model   // of texts; nil for none
 	endpointing *turn.Endpointing
 	exited      chan struct{} // closed when OnExit has run; nil before it was called
 	blocked     bool          // takes no more user turns
@@ -65,11 +66,12 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 		live: make(map[*speech]struct{}), idle: make(chan struct{}),
 	}
 	act.delay.s = r
-	act.detector = pick(a.TurnDetector, r.opt.TurnDetector)
-	if act.detector != nil && act.detector.Kind() != turn.Text {
+	act.how = a.TurnHandling.Over(r.opt.TurnHandling)
+	if act.detector, _ = act.how.Detector.Get(); act.detector != nil && act.detector.Kind() != turn.Text {
 		return nil, fmt.Errorf("agent %s: turn detector %s does not judge texts", a.Name(), act.detector.Info().Label)
 	}
-	act.endpointing = turn.NewEndpointing(a.Endpointing.Over(r.opt.Endpointing).Over(turn.EndpointingDefaults(turn.Text)))
+	act.how = act.how.Over(turn.Defaults(turn.Text))
+	act.endpointing = turn.NewEndpointing(act.how.Endpointing)
 	if act.stt != nil && !act.stt.Streaming() {
 		if act.vad == nil {
 			return nil, fmt.Errorf("agent %s: %s transcribes whole utterances and needs a VAD to find them", a.Name(), act.stt.Info().Label)
@@ -264,3 +266,6 @@ func (r *run) speaker() *activity {
 	}
 	return nil
 }
+
+// detection is who ends the user's turns.
+func (act *activity) detection() turn.Detection { return act.how.Detection }

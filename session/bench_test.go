@@ -175,7 +175,7 @@ func BenchmarkTurnToRequest(b *testing.B) {
 	var s *session.Session
 	call := func() {
 		o := session.Options{STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil)}
-		o.Endpointing.MinDelay = opt.Some(time.Duration(0))
+		o.TurnHandling.Endpointing.MinDelay = opt.Some(time.Duration(0))
 		s = session.New(o)
 		session.On(s, func(e session.ConversationItemAdded) {
 			if m, ok := e.Item.(*chat.Message); ok && m.Role == chat.Assistant {

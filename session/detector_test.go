@@ -27,7 +27,7 @@ func TestC027UnfinishedTurnGetsTheLongDelay(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t, scripted.Answer{Text: "Hi there"})
-				c.opt.TurnDetector = turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{tt.answer}}), nil)
+				c.opt.TurnHandling.Detector = opt.Some(turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{tt.answer}}), nil))
 				c.start(nil)
 				c.says(0.5, 2.5, "Hello")
 				c.until(12)
@@ -51,11 +51,10 @@ func (c *call) committedAt() time.Duration {
 func TestC007AgentOverridesTheDetectorAndItsDelays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"})
-		c.opt.TurnDetector = turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{{Probability: 0.1}}}), nil)
-		c.opt.Endpointing.MaxDelay = opt.Some(4 * time.Second)
+		c.opt.TurnHandling.Detector = opt.Some(turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{{Probability: 0.1}}}), nil))
+		c.opt.TurnHandling.Endpointing.MaxDelay = opt.Some(4 * time.Second)
 		c.start(&agent.Agent{
-			TurnDetector: opt.Off[*turn.Model](),
-			Endpointing:  turn.EndpointingOptions{MinDelay: opt.Some(700 * time.Millisecond)},
+			TurnHandling: turn.Handling{Detector: opt.Off[*turn.Model](), Endpointing: turn.EndpointingOptions{MinDelay: opt.Some(700 * time.Millisecond)}},
 		})
 		c.says(0.5, 2.5, "Hello")
 		c.until(12)
@@ -69,7 +68,7 @@ func TestC007AgentOverridesTheDetectorAndItsDelays(t *testing.T) {
 func TestC020SpeechVoidsTheQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"})
-		c.opt.TurnDetector = turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{{Probability: 0.1}, {Probability: 0.9}}}), nil)
+		c.opt.TurnHandling.Detector = opt.Some(turn.New(turnscripted.NewText(&turnscripted.Options{Steps: []turnscripted.Step{{Probability: 0.1}, {Probability: 0.9}}}), nil))
 		c.start(nil)
 		c.says(0.5, 1.5, "I would like")
 		c.says(3.0, 4.0, "a table")

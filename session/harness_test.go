@@ -25,6 +25,7 @@ import (
 	sttdriver "github.com/parley-go/parley/stt/driver"
 	"github.com/parley-go/parley/tts"
 	ttsdriver "github.com/parley-go/parley/tts/driver"
+	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 	vaddriver "github.com/parley-go/parley/vad/driver"
 )
@@ -58,7 +59,7 @@ func newCall(t *testing.T, answers ...scripted.Answer) *call {
 	c.opt = session.Options{
 		VAD: vad.New(vadScript{}), STT: stt.New(c.stt, nil), LLM: llm.New(c.llm, nil), TTS: tts.New(c.tts, nil),
 		// These have tests of their own.
-		AECWarmup: opt.Off[time.Duration](), Preemptive: session.Preemptive{Off: true},
+		AECWarmup: opt.Off[time.Duration](), TurnHandling: turn.Handling{Preemptive: turn.Preemptive{Enabled: opt.Off[bool]()}},
 		Logger: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 	return c

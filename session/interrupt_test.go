@@ -67,7 +67,7 @@ func TestC054MinWords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)}, scripted.Answer{Text: "Ok bye"})
 		c.tts.lasts(10 * time.Second)
-		c.opt.Interruption.MinWords = 3
+		c.opt.TurnHandling.Interruption.MinWords = opt.Some(3)
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
 		c.says(5.0, 5.8, "Stop!")
@@ -91,7 +91,7 @@ func TestC055InterruptionsDisabled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)})
 		c.tts.lasts(4 * time.Second)
-		c.opt.Interruption.Enabled = opt.Some(false)
+		c.opt.TurnHandling.Interruption.Enabled = opt.Some(false)
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
 		c.says(5.0, 6.0, "Stop")

@@ -26,18 +26,8 @@ type Options struct {
 	// still executed, then the model must answer in words. Off: no limit.
 	MaxToolSteps opt.Value[int]
 
-	TurnDetection TurnDetection
-	// TurnDetector judges from the words whether the user has finished, when TurnDetection leaves it
-	// to the VAD: a turn that does not look finished gets Endpointing.MaxDelay. Only text detectors
-	// are used. Nil: every silence of MinDelay ends the turn. See turn.NewText.
-	TurnDetector *turn.Model
-	// Endpointing is how long a silence must be to end the user's turn. Defaults: fixed, 0.5 s and, for
-	// turns that do not look finished, 3 s.
-	Endpointing  turn.EndpointingOptions
-	Interruption Interruption
-
-	// Preemptive lets the model begin its answer before the turn is over.
-	Preemptive Preemptive
+	// TurnHandling is how the user and the agent take turns. An agent's own lies over it.
+	TurnHandling turn.Handling
 
 	// AECWarmup is how long, after the agent has spoken for the first time, the user cannot
 	// interrupt by voice, and is not heard by the STT, while the agent speaks: echo cancellation on
@@ -64,43 +54,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Interruption says how the user may cut the agent short.
-type Interruption struct {
-	// Enabled: default true. Off, or Some(false): every speech is protected unless it says otherwise.
-	Enabled opt.Value[bool]
-	// MinDuration is the unbroken speech needed to interrupt: default 0.5 s.
-	MinDuration opt.Value[time.Duration]
-	// MinWords is the number of words needed to interrupt; default 0. Needs an STT.
-	MinWords int
-	// ResumeFalse: default true. The agent is only paused when the user makes a sound, goes on when
-	// no words follow, and is interrupted when they do. Off, or Some(false), stops it at once.
-	ResumeFalse opt.Value[bool]
-	// FalseTimeout is the silence after which a pause without words ends: default 2 s. Off stops the
-	// agent at once instead of pausing it.
-	FalseTimeout opt.Value[time.Duration]
-	// HearProtected lets the STT hear the user while the agent says what must not be interrupted. By
-	// default it hears silence then, so that no words pile up.
-	HearProtected bool
-}
-
-// TurnDetection says who decides that the user's turn is over.
-type TurnDetection string
-
-// The ways to detect the end of a turn.
 const (
-	// DetectAuto takes the VAD if there is one, else the STT's final transcripts.
-	DetectAuto TurnDetection = ""
-	DetectVAD  TurnDetection = "vad"
-	// DetectSTT leaves it to the STT, which must emit start and end of speech.
-	DetectSTT TurnDetection = "stt"
-	// DetectManual leaves it to the application: Session.CommitUserTurn and ClearUserTurn. The voice
-	// of the user does not interrupt either.
-	DetectManual TurnDetection = "manual"
-)
-
-const (
-	defaultMinDuration    = 500 * time.Millisecond
-	defaultFalseTimeout   = 2 * time.Second
 	defaultAECWarmup      = 3 * time.Second
 	defaultAwayTimeout    = 15 * time.Second
 	defaultCloseWait      = 2 * time.Second
@@ -112,7 +66,3 @@ const (
 	defaultToolSteps      = 3
 	defaultMaxModelErrors = 3
 )
-
-func (o Options) interruptible() bool {
-	return !o.Interruption.Enabled.IsOff() && o.Interruption.Enabled.Default(true)
-}

@@ -17,9 +17,9 @@ type pause struct {
 // canPause reports whether a speech may be paused before it is interrupted: only if words can tell
 // the one from the other.
 func (r *run) canPause() bool {
-	i := r.opt.Interruption
+	i := r.act.how.Interruption
 	return r.io.AudioOut != nil && r.ears != nil && r.ears.stt != nil &&
-		!i.ResumeFalse.IsOff() && i.ResumeFalse.Default(true) && !i.FalseTimeout.IsOff()
+		i.ResumeFalse.Default(false) && !i.FalseTimeout.IsOff()
 }
 
 // hold pauses sp. A speech that is paused already stays so, with the state and timeout of the first time.
@@ -111,6 +111,6 @@ func (r *run) watchEars() {
 		return
 	}
 	c := r.act.current
-	discard := !r.opt.Interruption.HearProtected && c != nil && c.Protected() && !c.Interrupted() && isClosed(c.step.go_)
+	discard := r.act.how.Interruption.DiscardProtected.Default(false) && c != nil && c.Protected() && !c.Interrupted() && isClosed(c.step.go_)
 	r.ears.deaf.Store(r.warmingUp() || discard)
 }

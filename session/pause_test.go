@@ -11,6 +11,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/turn"
 )
 
 // falseInterruptions counts the pauses that were undone.
@@ -52,7 +53,7 @@ func TestWithoutResumingNoiseStopsTheAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Chunks: oneChunk(tenWords)})
 		c.tts.lasts(10 * time.Second)
-		c.opt.Interruption.FalseTimeout = opt.Off[time.Duration]()
+		c.opt.TurnHandling.Interruption.FalseTimeout = opt.Off[time.Duration]()
 		c.start(nil)
 		c.says(0.5, 2.5, "Count")
 		c.says(5.0, 6.0, "")
@@ -109,8 +110,8 @@ func TestC058ResumeWaitsForTheDecision(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t, scripted.Answer{Text: "Ok bye"})
-				c.opt.Interruption.FalseTimeout = opt.Some(200 * time.Millisecond)
-				c.opt.Endpointing.MinDelay = opt.Some(2 * time.Second)
+				c.opt.TurnHandling.Interruption.FalseTimeout = opt.Some(200 * time.Millisecond)
+				c.opt.TurnHandling.Endpointing.MinDelay = opt.Some(2 * time.Second)
 				c.tts.lasts(10 * time.Second)
 				c.start(nil)
 				c.says(0.5, 1.5, "Hello") // would be a turn at 3.5
@@ -192,16 +193,17 @@ func TestC064WhoHearsWhat(t *testing.T) {
 	}{
 		{"normally", func(*session.Options) {}, true},
 		{"during the warm-up", func(o *session.Options) { o.AECWarmup = opt.Some(10 * time.Second) }, false},
-		{"during protected speech", func(o *session.Options) { o.Interruption.Enabled = opt.Some(false) }, false},
+		{"during protected speech", func(o *session.Options) { o.TurnHandling.Interruption.Enabled = opt.Some(false) }, false},
 		{"during protected speech, if wanted", func(o *session.Options) {
-			o.Interruption.Enabled, o.Interruption.HearProtected = opt.Some(false), true
+			i := &o.TurnHandling.Interruption
+			i.Enabled, i.DiscardProtected = opt.Some(false), opt.Some(false)
 		}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t)
 				tt.tune(&c.opt)
-				c.opt.Interruption.MinDuration = opt.Some(time.Hour) // keeps the agent speaking
+				c.opt.TurnHandling.Interruption.MinDuration = opt.Some(time.Hour) // keeps the agent speaking
 				c.start(nil)
 				c.s.Say("Hello there", nil)
 				c.says(0.5, 1.5, "")
@@ -221,7 +223,7 @@ func TestC064WhoHearsWhat(t *testing.T) {
 func TestC044ManualCommitTakesTheInterim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"})
-		c.opt.TurnDetection = session.DetectManual
+		c.opt.TurnHandling.Detection = turn.DetectManual
 		c.start(nil)
 		c.room.In.Speak(c.at(0.5), c.at(1.5))
 		c.stt.expectInterim(1200*time.Millisecond, "Hello you")
@@ -243,7 +245,7 @@ func TestC044ManualCommitTakesTheInterim(t *testing.T) {
 func TestManualTurnsAreNotInterruptedByVoice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t)
-		c.opt.TurnDetection = session.DetectManual
+		c.opt.TurnHandling.Detection = turn.DetectManual
 		c.start(nil)
 		c.s.Say("Hello there", nil)
 		c.says(0.5, 1.9, "Stop it now")
@@ -278,7 +280,7 @@ func TestC045ClearUserTurn(t *testing.T) {
 func TestCommitOfAClosedSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t)
-		c.opt.TurnDetection = session.DetectManual
+		c.opt.TurnHandling.Detection = turn.DetectManual
 		c.start(nil)
 		done := make(chan error, 1)
 		go func() {

@@ -2,28 +2,11 @@ package session
 
 import (
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
-)
-
-// Preemptive says whether the model is asked before it is certain that the user has finished. Nothing
-// of such an answer is seen, heard or remembered, and no tool runs, before the turn is over; an answer
-// to other words than those of the turn is thrown away, and its usage counts as discarded.
-type Preemptive struct {
-	// Off: default is on.
-	Off bool
-	// MaxSpeech: the user has not spoken for longer; default 10 s.
-	MaxSpeech time.Duration
-	// MaxTries per turn: default 3.
-	MaxTries int
-}
-
-const (
-	defaultPreemptSpeech = 10 * time.Second
-	defaultPreemptTries  = 3
+	"github.com/parley-go/parley/turn"
 )
 
 // early is an answer that was begun before the turn was over.
@@ -35,20 +18,16 @@ type early struct {
 
 // preempt begins the answer to text, should that be the whole turn. On the loop.
 func (r *run) preempt(text string) {
-	h, act, o := &r.heard, r.act, r.opt.Preemptive
+	h, act, o := &r.heard, r.act, r.act.how.Preemptive
 	if r.early != nil && sameWords(r.early.text, text) {
 		return
 	}
 	r.dropEarly()
-	tries, limit := o.MaxTries, o.MaxSpeech
-	if tries <= 0 {
-		tries = defaultPreemptTries
-	}
-	if limit <= 0 {
-		limit = defaultPreemptSpeech
-	}
-	if o.Off || act.llm == nil || act.blocked || act.paused || r.closing != nil || r.pendingTurns > 0 || len(act.live) > 0 ||
-		h.tries >= tries || now().Sub(h.turnStart) > limit || r.opt.TurnDetection == DetectManual {
+	tries, limited := o.MaxTries.Get()
+	longest, bounded := o.MaxSpeech.Get()
+	switch {
+	case !o.Enabled.Default(false), act.detection() == turn.DetectManual, act.llm == nil, act.blocked, act.paused, r.closing != nil,
+		r.pendingTurns > 0, len(act.live) > 0, limited && h.tries >= tries, bounded && now().Sub(h.turnStart) > longest:
 		return
 	}
 	h.tries++

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/opt"
 )
 
 // answeredAfter is how long after the user's speech, which ended at stop, the agent began to speak.
@@ -30,7 +31,7 @@ func TestC040PreemptiveGenerationIsQuicker(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t, scripted.Answer{Text: "Hi there"})
-				c.opt.Preemptive.Off = tt.off
+				c.opt.TurnHandling.Preemptive.Enabled = opt.Some(!tt.off)
 				c.start(nil)
 				c.says(0.5, 2.5, "Hello")
 				c.until(7)
@@ -53,7 +54,7 @@ func TestC040PreemptiveGenerationIsQuicker(t *testing.T) {
 func TestC041EarlyAnswerToOtherWordsIsDiscarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "To the first half"}, scripted.Answer{Text: "To all"})
-		c.opt.Preemptive.Off = false
+		c.opt.TurnHandling.Preemptive.Enabled = opt.Some(true)
 		c.start(nil)
 		c.says(0.5, 1.5, "I would like")
 		c.stt.expect(1950*time.Millisecond, "a table") // before the turn is over at 2.0
@@ -83,7 +84,7 @@ func TestC041EarlyAnswerIsCheckedAgainstTheHook(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t, scripted.Answer{Text: "Hi there"}, scripted.Answer{Text: "Hi again"})
-				c.opt.Preemptive.Off = false
+				c.opt.TurnHandling.Preemptive.Enabled = opt.Some(true)
 				c.start(&agent.Agent{OnUserTurnCompleted: func(_ context.Context, _ *agent.RunContext, turn *chat.Context, _ *chat.Message) error {
 					if tt.edits {
 						turn.Add(chat.NewMessage(chat.System, "The user lives in Rome."))
@@ -104,7 +105,7 @@ func TestC041EarlyAnswerIsCheckedAgainstTheHook(t *testing.T) {
 func TestEarlyAnswerLeavesNoTraceWhenTheSessionCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"})
-		c.opt.Preemptive.Off = false
+		c.opt.TurnHandling.Preemptive.Enabled = opt.Some(true)
 		c.start(nil)
 		c.says(0.5, 2.5, "Hello")
 		c.until(2.8) // the answer is being written, the turn is not over

@@ -58,14 +58,14 @@ func randomSession(t *testing.T, seed uint64) {
 		c.opt.LLM = llm.New(c.llm, nil)
 		c.opt.MaxUnrecoverableErrors = opt.Off[int]()
 		if rng.IntN(3) == 0 {
-			c.opt.Interruption.FalseTimeout = opt.Off[time.Duration]()
+			c.opt.TurnHandling.Interruption.FalseTimeout = opt.Off[time.Duration]()
 		}
 		if rng.IntN(4) == 0 {
 			c.opt.AECWarmup = opt.Some(2 * time.Second)
 		}
-		c.opt.Preemptive.Off = rng.IntN(2) == 0
+		c.opt.TurnHandling.Preemptive.Enabled = opt.Some(rng.IntN(2) != 0)
 		if rng.IntN(5) == 0 {
-			c.opt.Interruption.MinWords = 2
+			c.opt.TurnHandling.Interruption.MinWords = opt.Some(2)
 		}
 		x.script()
 		c.start(x.newAgent())

@@ -110,7 +110,7 @@ func (r *run) onVAD(gen int, ev *vad.Event) {
 		r.setUserState(agent.UserSpeaking, onset)
 		// A reply that is about to begin must not talk over the user.
 		if sp := r.act.interruptible(); sp != nil && r.agentState != agent.Speaking && r.canPause() &&
-			r.opt.TurnDetection != DetectManual && isClosed(sp.step.go_) {
+			r.act.detection() != turn.DetectManual && isClosed(sp.step.go_) {
 			r.hold(sp, 0)
 		}
 	case vad.InferenceDone:
@@ -152,8 +152,8 @@ func (r *run) hasSTT() bool { return r.ears != nil && r.ears.stt != nil }
 
 // turnsByVAD reports whether the silence that the VAD finds ends turns.
 func (r *run) turnsByVAD() bool {
-	d := r.opt.TurnDetection
-	return r.hasVAD() && (d == DetectAuto || d == DetectVAD)
+	d := r.act.detection()
+	return r.hasVAD() && (d == turn.DetectAuto || d == turn.DetectVAD)
 }
 
 func (r *run) onVADTick(ev *vad.Event, t time.Time) {
@@ -168,7 +168,7 @@ func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 	// A short pause inside of speech does not let the agent in.
 	silent := ev.RawSilence > r.minDelay()/2
 	// While the VAD waits for the end of speech, the user says nothing to be interrupted for.
-	if !silent && ev.SpeechDuration >= r.opt.Interruption.MinDuration.Default(defaultMinDuration) {
+	if !silent && ev.SpeechDuration >= r.act.how.Interruption.MinDuration.Default(0) {
 		r.interruptByVoice()
 	}
 	if silent != h.silent {
@@ -213,7 +213,7 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 		delete(r.errors, "stt")
 		r.onFinal(text, ev)
 	case stt.StartOfSpeech:
-		if r.opt.TurnDetection == DetectSTT && r.closing == nil {
+		if r.act.detection() == turn.DetectSTT && r.closing == nil {
 			h.sttSpeaking = true
 			h.stopDeciding()
 			if h.turnStart.IsZero() {
@@ -222,7 +222,7 @@ func (r *run) onSTT(gen int, ev *stt.Event) {
 			r.setUserState(agent.UserSpeaking, now())
 		}
 	case stt.EndOfSpeech:
-		if r.opt.TurnDetection == DetectSTT && r.closing == nil {
+		if r.act.detection() == turn.DetectSTT && r.closing == nil {
 			h.sttSpeaking = false
 			r.setUserState(agent.UserListening, now())
 			r.endTurnSoon()
@@ -257,10 +257,10 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 		return
 	}
 	r.interruptByWords()
-	switch d := r.opt.TurnDetection; {
-	case d == DetectManual:
+	switch d := r.act.detection(); {
+	case d == turn.DetectManual:
 		r.finalCame()
-	case d == DetectSTT && h.sttSpeaking, h.speaking:
+	case d == turn.DetectSTT && h.sttSpeaking, h.speaking:
 		r.preempt(h.transcript)
 	default:
 		r.preempt(h.transcript)
@@ -305,7 +305,7 @@ func (r *run) endTurnSoon() {
 	}
 	h.stopDeciding()
 	d := r.act.detector
-	if d == nil || r.opt.TurnDetection == DetectManual || !d.SupportsLanguage(h.language) {
+	if d == nil || r.act.detection() == turn.DetectManual || !d.SupportsLanguage(h.language) {
 		r.endTurnAfter(r.minDelay())
 		return
 	}
@@ -347,7 +347,7 @@ func (r *run) endTurn() {
 	if h.transcript == "" || r.closing != nil {
 		return
 	}
-	if w := r.opt.Interruption.MinWords; w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
+	if w := r.act.how.Interruption.MinWords.Default(0); w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
 		r.dropEarly()
 		r.turnDropped() // too little to interrupt the agent; it stays for the next decision
 		return

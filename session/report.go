@@ -140,11 +140,18 @@ func (o Options) report() map[string]any {
 	if o.UserAwayTimeout.IsOff() {
 		away = nil
 	}
-	endpointing := turn.NewEndpointing(o.Endpointing.Over(turn.EndpointingDefaults(turn.Text)))
+	how := o.TurnHandling
+	detector, _ := how.Detector.Get()
+	kind := turn.Kind("")
+	if detector != nil {
+		kind = detector.Kind()
+	}
+	how = how.Over(turn.Defaults(kind))
+	endpointing := turn.NewEndpointing(how.Endpointing)
 	return map[string]any{
-		"allow_interruptions":          o.interruptible(),
-		"min_interruption_duration":    o.Interruption.MinDuration.Default(defaultMinDuration).Seconds(),
-		"min_interruption_words":       o.Interruption.MinWords,
+		"allow_interruptions":          how.Interruption.Enabled.Default(false),
+		"min_interruption_duration":    how.Interruption.MinDuration.Default(0).Seconds(),
+		"min_interruption_words":       how.Interruption.MinWords.Default(0),
 		"min_endpointing_delay":        endpointing.MinDelay().Seconds(),
 		"max_endpointing_delay":        endpointing.MaxDelay().Seconds(),
 		"max_tool_steps":               limit,

@@ -11,6 +11,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tokenize"
+	"github.com/parley-go/parley/turn"
 )
 
 // speech is one speech of the agent, seen from inside. What is not constant is used on the loop
@@ -89,10 +90,7 @@ func (r *run) enqueue(sp *speech, byUser bool) {
 
 // protectedByDefault reports whether speeches of act are protected when nobody says otherwise.
 func (act *activity) protectedByDefault() bool {
-	if a := act.agent.AllowInterruptions; !a.IsUnset() {
-		return !a.Default(true)
-	}
-	return !act.r.opt.interruptible()
+	return !act.how.Interruption.Enabled.Default(false)
 }
 
 func (act *activity) speechDelay() time.Duration {
@@ -260,14 +258,14 @@ func (act *activity) interruptible() *speech {
 // interruptByVoice pauses the agent because the user talks, or stops it where that cannot be undone.
 func (r *run) interruptByVoice() {
 	sp := r.act.interruptible()
-	if sp == nil || r.closing != nil || r.warmingUp() || r.opt.TurnDetection == DetectManual || !r.enoughWords() {
+	if sp == nil || r.closing != nil || r.warmingUp() || r.act.detection() == turn.DetectManual || !r.enoughWords() {
 		return
 	}
 	if !isClosed(sp.step.go_) {
 		return // one that waits for the user to be silent does not talk over anybody
 	}
 	if r.canPause() {
-		r.hold(sp, r.opt.Interruption.FalseTimeout.Default(defaultFalseTimeout))
+		r.hold(sp, r.act.how.Interruption.FalseTimeout.Default(0))
 		return
 	}
 	if r.interrupt(sp, false) == nil {
@@ -278,7 +276,7 @@ func (r *run) interruptByVoice() {
 // interruptByWords stops the agent because the user has said something.
 func (r *run) interruptByWords() {
 	r.interruptByVoice()
-	if p := r.pause; p != nil && r.enoughWords() && r.opt.TurnDetection != DetectManual {
+	if p := r.pause; p != nil && r.enoughWords() && r.act.detection() != turn.DetectManual {
 		if err := r.interrupt(p.sp, false); err != nil {
 			r.release(p.sp)
 		}
@@ -287,6 +285,6 @@ func (r *run) interruptByWords() {
 
 // enoughWords reports whether the user has said as many words as an interruption takes.
 func (r *run) enoughWords() bool {
-	w := r.opt.Interruption.MinWords
+	w := r.act.how.Interruption.MinWords.Default(0)
 	return w <= 0 || !r.hasSTT() || tokenize.CountWords(join(r.heard.transcript, r.heard.interim)) >= w
 }

@@ -114,7 +114,7 @@ func TestC010LastWordsAreKeptAtClose(t *testing.T) {
 func TestC020ResumedSpeechIsOneTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"})
-		c.opt.Endpointing.MinDelay = opt.Some(time.Second)
+		c.opt.TurnHandling.Endpointing.MinDelay = opt.Some(time.Second)
 		c.start(nil)
 		c.says(0.5, 1.5, "I would like")
 		c.says(2.3, 3.0, "a table") // 0.8 s later: the VAD had ended, the turn had not
