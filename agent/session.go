@@ -25,6 +25,12 @@ type Session interface {
 	UpdateAgent(a *Agent) error
 	// Shutdown closes the session after what is queued was said. It returns at once.
 	Shutdown(o ShutdownOptions)
+	// WaitForIdle waits until nobody speaks or is about to, and nobody else has the floor.
+	WaitForIdle(ctx context.Context) error
+	// Foreground waits like WaitForIdle and runs f; until f returns, nobody else finds the session idle.
+	Foreground(ctx context.Context, f func(ctx context.Context) error) error
+	// ClaimUserTurn has the user count as speaking until release is called.
+	ClaimUserTurn() (release func())
 	// Agent is the agent that is in charge, nil before the start.
 	Agent() *Agent
 	AgentState() State

@@ -128,7 +128,7 @@ func (r *run) enter(act *activity, old *activity) error {
 		r.goDo("prewarm", func() { act.llm.Prewarm(act.ctx) })
 	}
 	if act.agent.OnEnter != nil {
-		r.hook(act, "OnEnter", act.agent.OnEnter)
+		r.hook(act.ctx, act, "OnEnter", act.agent.OnEnter)
 	}
 	r.unpark()
 	r.schedule()
@@ -148,12 +148,12 @@ func (r *run) unpark() {
 }
 
 // hook runs a hook of an agent on a goroutine of its own and returns when it has ended.
-func (r *run) hook(act *activity, name string, f func(context.Context, *agent.RunContext) error) (done chan struct{}) {
+func (r *run) hook(ctx context.Context, act *activity, name string, f func(context.Context, *agent.RunContext) error) (done chan struct{}) {
 	done = make(chan struct{})
 	r.goDo(name, func() {
 		defer close(done)
 		rc := agent.NewRunContext(r.s, nil, nil, nil)
-		if err := f(agent.ContextWithRun(act.ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
+		if err := f(agent.ContextWithRun(ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Error("hook failed", "hook", name, "agent", act.agent.Name(), "err", err)
 		}
 	})
@@ -169,7 +169,7 @@ func (r *run) leave(ctx context.Context, act *activity) {
 			if act.agent.OnExit == nil {
 				close(act.exited)
 			} else {
-				act.exited = r.hook(act, "OnExit", act.agent.OnExit)
+				act.exited = r.hook(heldUp(act.ctx), act, "OnExit", act.agent.OnExit)
 			}
 		}
 	})

@@ -114,6 +114,7 @@ func TestC056TextInterrupts(t *testing.T) {
 			"0.00 handoff  -> default_agent", "0.00 agent listening",
 			"0.50 user speaking", "2.70 final Count", "2.50 user listening",
 			"3.00 user: Count", "3.00 agent thinking", "3.40 agent speaking",
+			"5.00 user speaking", "5.00 user listening", // as long as it takes to type
 			"5.00 assistant: one two [interrupted]",
 			"5.00 user: Enough", "5.00 agent thinking", "5.50 agent speaking",
 			"15.50 assistant: Ok bye", "15.50 agent listening",

@@ -72,6 +72,9 @@ type run struct {
 	aec                timer
 	warmed             bool // the echo warm-up has begun
 	toolsRunning       int
+	idlers             []*idleWaiter // wait for a quiet moment, in order
+	floor              *floor        // whose quiet moment it is; nil for everybody's
+	claims             int           // of the user's turn, by programs
 }
 
 func newRun(ctx context.Context, s *Session, t Transport) *run {
@@ -121,9 +124,10 @@ func (r *run) loop() {
 	r.mail.run(func(m *message) {
 		if m.do != nil {
 			m.do()
-			return
+		} else {
+			r.onVAD(m.gen, &m.vad)
 		}
-		r.onVAD(m.gen, &m.vad)
+		r.serveIdle()
 	})
 }
 
@@ -303,7 +307,7 @@ func (r *run) setAgentState(st agent.State) {
 }
 
 func (r *run) setUserState(st agent.UserState, t time.Time) {
-	if r.userState == st {
+	if r.userState == st || r.claims > 0 && st != agent.UserSpeaking && r.closing == nil {
 		return
 	}
 	old := r.userState

@@ -33,6 +33,7 @@ type speech struct {
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
 	background bool // played out, tools still run
+	working    int  // tools that the present step waits for
 	watchdog   timer
 }
 

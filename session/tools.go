@@ -130,6 +130,7 @@ func (t *toolRound) call(c llm.ToolCall) {
 	}
 	t.r.ask(func() {
 		t.r.toolsRunning++
+		t.sp.working++
 		t.r.watchAway()
 		t.r.emit(ToolExecutionUpdated{At: at(now()), Call: item, Status: ToolStarted})
 	})
@@ -141,6 +142,7 @@ func (t *toolRound) call(c llm.ToolCall) {
 	t.mu.Unlock()
 	t.r.ask(func() {
 		t.r.toolsRunning--
+		t.sp.working--
 		t.r.watchAway()
 		status := ToolDone
 		if res.output.IsError {

@@ -124,7 +124,7 @@ func (r *run) turnHook(act *activity, t *userTurn, private *chat.Context) (err e
 	}()
 	defer r.guard("OnUserTurnCompleted", &err)
 	rc := agent.NewRunContext(r.s, nil, nil, nil)
-	ctx := agent.ContextWithRun(metrics.WithTags(act.ctx, metrics.Tags{TurnID: t.id}), rc)
+	ctx := agent.ContextWithRun(heldUp(metrics.WithTags(act.ctx, metrics.Tags{TurnID: t.id})), rc)
 	return act.agent.OnUserTurnCompleted(ctx, rc, private, t.msg)
 }
 
@@ -172,6 +172,8 @@ func (r *run) receiveText(t TextInput) {
 		r.queue(&userTurn{msg: chat.NewMessage(chat.User, t.Text), silent: true})
 		return
 	}
+	r.claim()
+	defer r.unclaim()
 	if err := r.interruptAll(false); err != nil {
 		r.log.Debug("text does not interrupt", "err", err)
 	}
