@@ -26,6 +26,9 @@ type Agent struct {
 	ID string
 	// Instructions is the system prompt.
 	Instructions string
+	// AudioInstructions and TextInstructions come behind Instructions, after an empty line: the ones
+	// when the user has spoken, the others when the user has typed or the session hears nothing.
+	AudioInstructions, TextInstructions string
 	// Tools the model may call, besides those of the session.
 	Tools []llm.Tool
 	// ChatContext is what the agent knows of the conversation when it first enters; copied.

@@ -23,6 +23,18 @@ type Session interface {
 	Interrupt(force bool) error
 	// UpdateAgent hands the conversation to another agent. It returns at once.
 	UpdateAgent(a *Agent) error
+	// ChatContext is a copy of what the agent knows, without its instructions; nil before the start.
+	// In tools and hooks this and the updates below are about the agent they belong to, elsewhere
+	// about the one in charge. The updates count from the agent's next request on, and are kept when
+	// it hands over and comes back; the Agent value stays as it is.
+	ChatContext() *chat.Context
+	// UpdateInstructions replaces Agent.Instructions.
+	UpdateInstructions(text string) error
+	// UpdateTools replaces Agent.Tools. The agent forgets the calls of tools that are gone.
+	UpdateTools(ctx context.Context, tools []llm.Tool) error
+	// UpdateChatContext replaces what the agent knows by a copy of c, without the calls of tools that
+	// it does not have.
+	UpdateChatContext(c *chat.Context) error
 	// Shutdown closes the session after what is queued was said. It returns at once.
 	Shutdown(o ShutdownOptions)
 	// WaitForIdle waits until nobody speaks or is about to, and nobody else has the floor.

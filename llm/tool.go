@@ -34,6 +34,9 @@ type FunctionTool struct {
 	Name        string
 	Description string
 	Parameters  json.RawMessage // JSON schema of an object
+	// IgnoreOnEnter hides the tool from the replies that an agent's OnEnter asks for through its
+	// RunContext, and from what follows of them.
+	IgnoreOnEnter bool
 
 	schema *jsonschema.Resolved
 	call   func(ctx context.Context, rc any, args []byte) (any, error)

@@ -21,15 +21,13 @@ import (
 // activity is an agent's stay on the session. It is used on the loop only, but for the fields that
 // never change.
 type activity struct {
-	r        *run
-	agent    *agent.Agent
-	stt      *stt.Model // streaming
-	vad      *vad.Model
-	llm      *llm.Model
-	tts      *tts.Model
-	tools    *llm.ToolContext // of the session and of the agent
-	toolList []llm.Tool
-	mind     *chat.Context // what the agent knows
+	r     *run
+	agent *agent.Agent
+	stt   *stt.Model // streaming
+	vad   *vad.Model
+	llm   *llm.Model
+	tts   *tts.Model
+	mind  *mind // what the agent knows
 
 	// ctx is of the tools: they outlive an interruption of the speech that called them.
 	ctx    context.Context
@@ -50,6 +48,8 @@ type activity struct {
 }
 
 const instructionsID = "lk.agent_task.instructions"
+
+var instructionsAt = time.Unix(1, 0) // before all else
 
 func pick[T any](override opt.Value[*T], inherited *T) *T {
 	if override.IsUnset() {
@@ -78,13 +78,15 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 		}
 		act.stt = r.adapt(act.stt, act.vad)
 	}
-	act.toolList = slices.Concat(r.opt.Tools, a.Tools)
-	tools, err := llm.NewToolContext(act.toolList...)
-	if err != nil {
+	act.mind = r.s.mind(a)
+	fresh := act.mind.all == nil
+	var err error
+	if act.mind.all, err = llm.NewToolContext(slices.Concat(r.opt.Tools, act.mind.tools)...); err != nil {
 		return nil, fmt.Errorf("agent %s: %w", a.Name(), err)
 	}
-	act.tools = tools
-	act.mind = r.s.mind(a)
+	if fresh {
+		act.mind.forget()
+	}
 	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
 	return act, nil
 }
@@ -128,7 +130,7 @@ func (r *run) enter(act *activity, old *activity) error {
 		r.goDo("prewarm", func() { act.llm.Prewarm(act.ctx) })
 	}
 	if act.agent.OnEnter != nil {
-		r.hook(act.ctx, act, "OnEnter", act.agent.OnEnter)
+		r.hook(act.ctx, act, hookEnter, act.agent.OnEnter)
 	}
 	r.unpark()
 	r.schedule()
@@ -147,12 +149,17 @@ func (r *run) unpark() {
 	}
 }
 
+const (
+	hookEnter = "OnEnter"
+	hookExit  = "OnExit"
+)
+
 // hook runs a hook of an agent on a goroutine of its own and returns when it has ended.
 func (r *run) hook(ctx context.Context, act *activity, name string, f func(context.Context, *agent.RunContext) error) (done chan struct{}) {
 	done = make(chan struct{})
 	r.goDo(name, func() {
 		defer close(done)
-		rc := agent.NewRunContext(r.s, nil, nil, nil)
+		rc := agent.NewRunContext(scoped{Session: r.s, act: act, entering: name == hookEnter}, nil, nil, nil)
 		if err := f(agent.ContextWithRun(ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Error("hook failed", "hook", name, "agent", act.agent.Name(), "err", err)
 		}
@@ -169,7 +176,7 @@ func (r *run) leave(ctx context.Context, act *activity) {
 			if act.agent.OnExit == nil {
 				close(act.exited)
 			} else {
-				act.exited = r.hook(heldUp(act.ctx), act, "OnExit", act.agent.OnExit)
+				act.exited = r.hook(heldUp(act.ctx), act, hookExit, act.agent.OnExit)
 			}
 		}
 	})

@@ -36,7 +36,7 @@ func (r *run) preempt(text string) {
 	}
 	base := act.mind.Copy(nil)
 	q := replyRequest{user: chat.NewMessage(chat.User, text), base: base}
-	q.messages = compose(act, q)
+	q.compose(act)
 	sp := r.newSpeech(act, sourceReply, act.protectedByDefault(), h.turnID)
 	r.early = &early{sp: sp, text: text, base: base}
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })

@@ -163,7 +163,7 @@ func (x *random) script() {
 func (x *random) drive() {
 	for range 5 + x.rng.IntN(20) {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
-		switch x.rng.IntN(9) {
+		switch x.rng.IntN(10) {
 		case 0:
 			x.speeches = append(x.speeches, x.s.Say("I say something here", &agent.SayOptions{Protected: x.rng.IntN(4) == 0}))
 		case 1:
@@ -182,7 +182,23 @@ func (x *random) drive() {
 			}
 		case 6:
 			x.tts.lasts(time.Duration(200+x.rng.IntN(5000)/100*100) * time.Millisecond)
+		case 7:
+			x.update()
 		}
+	}
+}
+
+// update changes the agent that is in charge.
+func (x *random) update() {
+	switch x.rng.IntN(3) {
+	case 0:
+		_ = x.s.UpdateInstructions(fmt.Sprint("Be number ", x.rng.IntN(5)))
+	case 1:
+		_ = x.s.UpdateTools(context.Background(), x.newAgent().Tools[:x.rng.IntN(4)])
+	case 2:
+		c := x.s.ChatContext()
+		c.Truncate(x.rng.IntN(6))
+		_ = x.s.UpdateChatContext(c)
 	}
 }
 

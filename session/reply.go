@@ -27,10 +27,13 @@ type replyRequest struct {
 	messages     *chat.Context // all that the model sees; made of the above
 	instructions string        // for this reply only
 	choice       llm.ToolChoice
+	tools        []llm.Tool // that go along; made like messages
+	typed        bool       // for a user who reads
+	entering     bool       // asked for by OnEnter, so some tools are hidden
 }
 
-// generateReply is Session.GenerateReply, on the loop.
-func (r *run) generateReply(q agent.Reply) (*speech, error) {
+// generateReply is Session.GenerateReply, on the loop; entering says that OnEnter asks.
+func (r *run) generateReply(q agent.Reply, entering bool) (*speech, error) {
 	act := r.speaker()
 	switch {
 	case act == nil:
@@ -38,7 +41,8 @@ func (r *run) generateReply(q agent.Reply) (*speech, error) {
 	case act.llm == nil:
 		return nil, agent.ErrNoLanguage
 	}
-	rq := replyRequest{base: q.ChatContext, instructions: q.Instructions, choice: q.ToolChoice}
+	rq := replyRequest{base: q.ChatContext, instructions: q.Instructions, choice: q.ToolChoice, entering: entering}
+	rq.typed = q.UserInput != "" || r.ears == nil
 	if q.UserInput != "" {
 		rq.user = chat.NewMessage(chat.User, q.UserInput)
 	}
@@ -50,7 +54,7 @@ func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *s
 	if q.base == nil {
 		q.base = act.mind.Copy(nil)
 	}
-	q.messages = compose(act, q)
+	q.compose(act)
 	id := ""
 	if q.turn != nil {
 		id = q.turn.id
@@ -132,7 +136,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 		return nil, nil
 	}
 	began := r.stamp()
-	round := r.newToolRound(sp, st)
+	round := r.newToolRound(sp, st, gen, q.entering)
 	if q.choice.Mode != llm.ToolNone {
 		r.goDo("tools", func() { round.run(gen.calls) })
 	} else {
@@ -195,6 +199,7 @@ type generation struct {
 	calls  *pipe[llm.ToolCall]
 	stop   context.CancelFunc
 	done   chan struct{}
+	tools  *llm.ToolContext // that the model may call; set before the first call
 	begun  time.Time
 	first  time.Time // first text or tool call
 	ids    []string
@@ -210,15 +215,20 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 	g := &generation{text: newPipe[string](), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
 	ctx, cancel := context.WithCancel(sp.ctx)
 	g.stop = cancel
-	req := &llm.Request{Messages: q.messages, Tools: sp.act.toolList, ToolChoice: q.choice}
-	if q.choice.Mode == llm.ToolNone {
-		req.Tools = nil
-	}
 	r.goDo("language model", func() {
 		defer close(g.done)
 		defer g.text.close()
 		defer g.calls.close()
 		defer r.guard("LLM node", &g.err)
+		if g.tools, g.err = visible(q.tools, q.entering); g.err != nil {
+			return
+		}
+		req := &llm.Request{Messages: q.messages, ToolChoice: q.choice}
+		for t := range g.tools.All() {
+			if q.choice.Mode != llm.ToolNone {
+				req.Tools = append(req.Tools, t)
+			}
+		}
 		g.read(sp.askModel(ctx, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
@@ -291,25 +301,4 @@ func (g *generation) fill(m *chat.TurnMetrics) {
 		m.LLMNodeTPS = float64(g.tokens) / d.Seconds()
 	}
 	m.ProviderRequestIDs = append(m.ProviderRequestIDs, g.ids...)
-}
-
-// compose makes the messages of a request: the agent's instructions, what it knows, what the user
-// said, and the instructions for this reply. On the loop.
-func compose(act *activity, q replyRequest) *chat.Context {
-	c := q.base.Copy(&chat.CopyOptions{ExcludeHandoffs: true, ExcludeConfigUpdates: true})
-	if act.agent.Instructions != "" {
-		_ = c.Remove(instructionsID) // an agent's context may hold older ones
-		m := chat.NewMessage(chat.System, act.agent.Instructions)
-		m.ID, m.CreatedAt = instructionsID, time.Unix(1, 0)
-		c.Insert(m)
-	}
-	if q.user != nil {
-		u := *q.user
-		u.CreatedAt = act.r.stamp()
-		c.Add(&u)
-	}
-	if q.instructions != "" {
-		c.Add(chat.NewMessage(chat.System, q.instructions))
-	}
-	return c
 }

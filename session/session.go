@@ -30,7 +30,7 @@ type Session struct {
 	run     *run // the current or last one; nil before the first Start
 	agent   *agent.Agent
 	history *chat.Context
-	minds   map[*agent.Agent]*chat.Context // what each agent knows, kept over handoffs
+	minds   map[*agent.Agent]*mind
 }
 
 var _ agent.Session = (*Session)(nil)
@@ -49,7 +49,7 @@ func New(o Options) *Session {
 		log:     o.Logger,
 		events:  newDispatcher(o.Logger),
 		history: &chat.Context{},
-		minds:   make(map[*agent.Agent]*chat.Context),
+		minds:   make(map[*agent.Agent]*mind),
 	}
 	s.agentState.Store(agent.Initializing)
 	s.userState.Store(agent.UserListening)
@@ -190,7 +190,7 @@ func (s *Session) Say(text string, o *agent.SayOptions) *agent.Speech {
 
 // GenerateReply lets the model answer as soon as the agent's earlier speeches are over.
 func (s *Session) GenerateReply(q agent.Reply) *agent.Speech {
-	return s.newSpeech(func(r *run) (*speech, error) { return r.generateReply(q) })
+	return s.newSpeech(func(r *run) (*speech, error) { return r.generateReply(q, false) })
 }
 
 func (s *Session) newSpeech(create func(r *run) (*speech, error)) *agent.Speech {
@@ -233,21 +233,6 @@ func (s *Session) remember(items ...chat.Item) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.history.Add(items...)
-}
-
-// mind is what a knows; it is used on the loop only.
-func (s *Session) mind(a *agent.Agent) *chat.Context {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.minds[a]
-	if m == nil {
-		m = &chat.Context{}
-		if a.ChatContext != nil {
-			m = a.ChatContext.Copy(nil)
-		}
-		s.minds[a] = m
-	}
-	return m
 }
 
 // now is the wall clock; its readings carry the monotonic clock, so differences are true durations.

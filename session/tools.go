@@ -28,11 +28,13 @@ type toolRound struct {
 	r   *run
 	sp  *speech
 	st  *step
+	gen *generation
 	wg  sync.WaitGroup
 	all chan struct{} // closed when no more calls will come
 
 	group string // of the calls, and id of what is said beside them
 
+	entering           bool // see scoped
 	noReply, noHandoff atomic.Bool
 
 	mu      sync.Mutex
@@ -48,8 +50,8 @@ type toolResult struct {
 	next   *agent.Agent
 }
 
-func (r *run) newToolRound(sp *speech, st *step) *toolRound {
-	return &toolRound{r: r, sp: sp, st: st, all: make(chan struct{}), group: metrics.NewID("item_")}
+func (r *run) newToolRound(sp *speech, st *step, gen *generation, entering bool) *toolRound {
+	return &toolRound{r: r, sp: sp, st: st, gen: gen, entering: entering, all: make(chan struct{}), group: metrics.NewID("item_")}
 }
 
 // run starts the calls as they are decided, until the model is done or the speech is interrupted.
@@ -153,11 +155,11 @@ func (t *toolRound) call(c llm.ToolCall) {
 }
 
 func (t *toolRound) invoke(item *chat.FunctionCall) (any, error) {
-	f, ok := t.sp.act.tools.Get(item.Name)
+	f, ok := t.gen.tools.Get(item.Name)
 	if !ok {
-		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", item.Name, strings.Join(t.sp.act.tools.Names(), ", "))}
+		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", item.Name, strings.Join(t.gen.tools.Names(), ", "))}
 	}
-	rc := agent.NewRunContext(toolSession{t.r.s}, t.sp.Speech, item, func(ctx context.Context) error {
+	rc := agent.NewRunContext(scoped{Session: t.r.s, act: t.sp.act, entering: t.entering, tool: true}, t.sp.Speech, item, func(ctx context.Context) error {
 		select {
 		case <-t.st.playedOut:
 			return nil
@@ -315,22 +317,10 @@ func (r *run) nextStep(sp *speech, q replyRequest, steps int) replyRequest {
 		}
 	}
 	q.user = nil
-	q.messages = compose(sp.act, q)
+	q.compose(sp.act)
 	q.choice = llm.ToolChoice{}
 	if none {
 		q.choice.Mode = llm.ToolNone
 	}
 	return q
-}
-
-// toolSession is the session as a tool sees it: a reply that a tool asks for does not call tools
-// unless it says so, or they could call each other for ever.
-type toolSession struct{ *Session }
-
-// GenerateReply implements agent.Session.
-func (s toolSession) GenerateReply(q agent.Reply) *agent.Speech {
-	if q.ToolChoice.Mode == "" {
-		q.ToolChoice.Mode = llm.ToolNone
-	}
-	return s.Session.GenerateReply(q)
 }

@@ -123,7 +123,7 @@ func (r *run) turnHook(act *activity, t *userTurn, private *chat.Context) (err e
 		t.msg.Metrics.OnUserTurnCompletedDelay = &t.hook
 	}()
 	defer r.guard("OnUserTurnCompleted", &err)
-	rc := agent.NewRunContext(r.s, nil, nil, nil)
+	rc := agent.NewRunContext(scoped{Session: r.s, act: act}, nil, nil, nil)
 	ctx := agent.ContextWithRun(heldUp(metrics.WithTags(act.ctx, metrics.Tags{TurnID: t.id})), rc)
 	return act.agent.OnUserTurnCompleted(ctx, rc, private, t.msg)
 }
@@ -177,7 +177,7 @@ func (r *run) receiveText(t TextInput) {
 	if err := r.interruptAll(false); err != nil {
 		r.log.Debug("text does not interrupt", "err", err)
 	}
-	sp, err := r.generateReply(agent.Reply{UserInput: t.Text})
+	sp, err := r.generateReply(agent.Reply{UserInput: t.Text}, false)
 	if err != nil {
 		r.log.Warn("text is not answered", "err", err)
 		r.keep(r.act, &userTurn{msg: chat.NewMessage(chat.User, t.Text)})
