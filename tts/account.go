@@ -150,6 +150,6 @@ func (a *account) closeWith(o metrics.Outcome) *metrics.TTS {
 	if !a.began.IsZero() {
 		e.Duration = time.Since(a.began)
 	}
-	e.Outcome, e.Cancelled = o, o == metrics.Interrupted
+	e.Outcome, e.Cancelled = o, o == metrics.Interrupted || o == metrics.Discarded
 	return &e
 }

@@ -2,6 +2,7 @@ package tts
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,8 @@ func (p *pieces) end() {
 		p.queue = append(p.queue, p.whole.String())
 	}
 }
+
+func (p *pieces) ready() bool { return slices.ContainsFunc(p.queue, speakable) }
 
 func (p *pieces) run(s *Stream) error {
 	var at time.Duration

@@ -35,14 +35,14 @@ func (r *request) retry(ctx context.Context, input func() string, once func(ctx 
 		err := r.traced(ctx, n, once)
 		switch {
 		case s.ctx.Err() != nil:
-			endSpan(s.ctx.Err(), metricsAttr(s.finish(metrics.Interrupted))...)
+			endSpan(s.ctx.Err(), metricsAttr(s.abort())...)
 			return s.ctx.Err()
 		case err == nil:
-			e := s.finish(metrics.Delivered)
+			e := s.deliver(r.piece)
 			endSpan(nil, append(metricsAttr(e), slog.String("lk.pii.input_text", input()))...)
 			return nil
 		case quiet(err):
-			endSpan(nil, metricsAttr(s.finish(metrics.Interrupted))...)
+			endSpan(nil, metricsAttr(s.abort())...)
 			return nil
 		}
 		again := !r.heard && n < conn.MaxRetry && model.Retryable(err)
@@ -52,7 +52,7 @@ func (r *request) retry(ctx context.Context, input func() string, once func(ctx 
 			return wrap(attempt.Exhausted(s.m.info, "speak", n+1, err))
 		}
 		if werr := conn.Wait(s.ctx, n, err); werr != nil {
-			endSpan(werr, metricsAttr(s.finish(metrics.Interrupted))...)
+			endSpan(werr, metricsAttr(s.abort())...)
 			return werr
 		}
 	}
@@ -176,6 +176,7 @@ func (t *attemptState) hand(it item) error {
 	it.Words, t.pending = t.pending, nil
 	if !r.heard {
 		r.heard = true
+		r.s.noteFirst()
 		it.Text = r.text
 	}
 	r.got += it.Frame.Duration()

@@ -16,29 +16,35 @@ const lastWords = 250 * time.Millisecond
 
 // segment is the source of a stream whose driver takes text while it is written.
 type segment struct {
-	m     *Model
-	d     driver.Streamer
-	texts []string // all of it, to be sent again by a retry
-	ended bool
+	m         *Model
+	d         driver.Streamer
+	texts     []string // all of it, to be sent again by a retry
+	speakable bool
+	ended     bool
 }
 
 func newSegment(m *Model, d driver.Streamer) *segment { return &segment{m: m, d: d} }
 
-func (g *segment) push(text string) { g.texts = append(g.texts, text) }
+func (g *segment) push(text string) {
+	g.texts = append(g.texts, text)
+	g.speakable = g.speakable || speakable(text)
+}
+
+func (g *segment) ready() bool { return g.speakable }
 
 func (g *segment) end() { g.ended = true }
 
 func (g *segment) run(s *Stream) error {
-	if !s.await(s.ctx, func() bool { return s.spoken || g.ended }) {
+	if !s.await(s.ctx, func() bool { return g.speakable || g.ended }) {
 		return s.ctx.Err()
 	}
 	s.mu.Lock()
-	silent := !s.spoken
+	silent := !g.speakable
 	s.mu.Unlock()
 	if silent {
 		return nil
 	}
-	r := &request{s: s, a: newAccount(s.ctx, g.m, metrics.NewID("seg_"))}
+	r := &request{s: s, a: newAccount(s.ctx, g.m, metrics.NewID("seg_")), piece: 1}
 	s.open(r.a)
 	input := func() string {
 		s.mu.Lock()

@@ -45,12 +45,15 @@ type Stream struct {
 	mu     sync.Mutex
 	src    source
 	size   int // bytes of text
-	spoken bool
 	ended  bool
 	taken  int // number of the piece that Next has got to
 	isOver bool
 	err    error
-	acct   *account // of the request that runs
+	acct   *account        // of the request that runs
+	cut    metrics.Outcome // how work that is cut off counts
+	unread *unread         // nil: nothing waits to be recorded
+	ready  time.Time       // there was text enough to speak
+	first  time.Time       // the first audio came
 }
 
 // item is an Audio on its way to Next, and the number of its piece, from 1.
@@ -59,10 +62,11 @@ type item struct {
 	piece int
 }
 
-// source makes the audio of a stream. push and end are called under the stream's lock.
+// source makes the audio of a stream. push, end and ready are called under the stream's lock.
 type source interface {
 	push(text string)
 	end()
+	ready() bool // there is text enough to speak
 	run(s *Stream) error
 }
 
@@ -74,6 +78,7 @@ func (m *Model) newStream(ctx context.Context, src source) *Stream {
 		closed: make(chan struct{}),
 		booked: make(chan struct{}),
 		free:   make(chan []int16, audioQueue),
+		cut:    metrics.Interrupted,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	go s.run()
@@ -83,7 +88,7 @@ func (m *Model) newStream(ctx context.Context, src source) *Stream {
 func (s *Stream) run() {
 	err := s.src.run(s)
 	if s.ctx.Err() != nil {
-		s.finish(metrics.Interrupted)
+		s.abort()
 		if err == nil || errors.Is(err, context.Canceled) {
 			err = s.ctx.Err()
 		}
@@ -124,8 +129,8 @@ func (s *Stream) Push(text string) error {
 		return ErrTooLong
 	}
 	s.size += len(text)
-	s.spoken = s.spoken || speakable(text)
 	s.src.push(text)
+	s.noteReady()
 	s.signal()
 	return nil
 }
@@ -143,8 +148,39 @@ func (s *Stream) EndInput() error {
 	}
 	s.ended = true
 	s.src.end()
+	s.noteReady()
 	s.signal()
 	return nil
+}
+
+func (s *Stream) noteReady() {
+	if s.ready.IsZero() && s.src.ready() {
+		s.ready = time.Now()
+	}
+}
+
+func (s *Stream) noteFirst() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.first.IsZero() {
+		s.first = time.Now()
+	}
+}
+
+// Ready is when there was first text enough to speak: the first text for a model that takes it while
+// it is written, the first whole sentence or clause for any other. It is zero before.
+func (s *Stream) Ready() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready
+}
+
+// FirstAudio is when the first audio came, which may be earlier than Next returned it. It is zero
+// before.
+func (s *Stream) FirstAudio() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.first
 }
 
 func (s *Stream) usable() error {
@@ -198,6 +234,7 @@ func (s *Stream) lend(it item) *Audio {
 		s.signal()
 	}
 	s.mu.Unlock()
+	s.took()
 	return &s.lent
 }
 
@@ -224,10 +261,31 @@ func (s *Stream) stopped() error {
 // Close ends the stream. Before its end that cancels the speech: what was sent until now is
 // recorded as interrupted. It does not wait for the provider, and may be called more than once.
 func (s *Stream) Close() error {
+	s.end(metrics.Interrupted)
+	s.settle(metrics.Delivered)
+	return nil
+}
+
+// Discard closes the stream and says that nothing of it was used, as when a speech was begun too
+// early and is thrown away. Its usage counts as discarded, unless Next has returned audio of it.
+func (s *Stream) Discard() {
+	s.end(metrics.Discarded)
+	s.settle(metrics.Discarded)
+}
+
+// Done is closed when the provider has sent all audio, or the stream has ended otherwise. Some of the
+// audio may still wait for Next.
+func (s *Stream) Done() <-chan struct{} { return s.booked }
+
+// end cancels what runs; it counts as o unless an earlier call has said otherwise.
+func (s *Stream) end(o metrics.Outcome) {
 	s.mu.Lock()
 	select {
 	case <-s.closed:
 	default:
+		if s.taken == 0 {
+			s.cut = o
+		}
 		close(s.closed)
 	}
 	s.mu.Unlock()
@@ -237,9 +295,8 @@ func (s *Stream) Close() error {
 	select {
 	case <-s.booked:
 	case <-t.C: // the driver does not let go; its goroutine ends when it does
-		s.finish(metrics.Interrupted)
+		s.abort()
 	}
-	return nil
 }
 
 func (s *Stream) signal() {
@@ -264,24 +321,6 @@ func (s *Stream) await(ctx context.Context, cond func() bool) bool {
 			return false
 		}
 	}
-}
-
-// open makes a the account of the request that runs.
-func (s *Stream) open(a *account) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.acct = a
-}
-
-// finish records the account of the request that runs, if there is one that is not recorded yet.
-func (s *Stream) finish(o metrics.Outcome) *metrics.TTS {
-	s.mu.Lock()
-	a := s.acct
-	s.mu.Unlock()
-	if a == nil {
-		return nil
-	}
-	return a.finish(o)
 }
 
 // emit hands audio to Next; samples are copied. False means that the stream ended.

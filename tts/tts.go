@@ -121,6 +121,7 @@ type mute struct{ m *Model }
 
 func (mute) push(string) {}
 func (mute) end()        {}
+func (mute) ready() bool { return false }
 func (x mute) run(s *Stream) error {
 	err := x.m.newError(model.KindRequest, "speak", "driver implements neither Synthesizer nor Streamer")
 	x.m.report(s.ctx, err, false, 0)
