@@ -307,7 +307,7 @@ func named(name string) *llm.FunctionTool {
 	return llm.NewTool(name, "", func(context.Context, any, struct{}) (any, error) { return nil, nil })
 }
 
-func TestToolContext(t *testing.T) {
+func TestC100ToolContext(t *testing.T) {
 	a, b, c := named("a"), named("b"), named("c")
 	inner := &set{"inner", []llm.Tool{b, c}}
 	tc, err := llm.NewToolContext(a, &set{"outer", []llm.Tool{inner, nil}}, b)

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"slices"
@@ -14,12 +15,38 @@ type Tool interface {
 	ID() string
 }
 
-// Toolset is a Tool that stands for several. Tools must return the same list for as long as a
-// request that uses it runs.
+// Toolset is a Tool that stands for several. A session asks for Tools at every request; they return at
+// once, and from any goroutine.
 type Toolset interface {
 	Tool
 	Tools() []Tool
 }
+
+// ManagedToolset is a Toolset that needs something before its tools can be used: a connection, a list
+// from a server. It is comparable, as pointers are. A session calls Setup when the first agent that
+// uses the toolset is to take over (or the session starts, for a toolset of the session), and Close
+// when the last one is gone; both once, and again in that order for the next use. Requests to the
+// model wait for Setup, which has 10 s; whether Setup fails is only logged. Toolsets inside of this
+// one are its own affair. It belongs to one session at a time.
+type ManagedToolset interface {
+	Toolset
+	// Setup makes the tools usable. ctx ends when Setup returns, its time is over or nobody wants the
+	// tools any more.
+	Setup(ctx context.Context) error
+	// Close releases what Setup made, also of a Setup that failed.
+	Close() error
+}
+
+// NewToolset groups tools under a name.
+func NewToolset(id string, tools ...Tool) Toolset { return &group{id, slices.Clone(tools)} }
+
+type group struct {
+	id    string
+	tools []Tool
+}
+
+func (g *group) ID() string    { return g.id }
+func (g *group) Tools() []Tool { return g.tools }
 
 // maxToolDepth bounds toolsets in toolsets, so that one in itself is an error and no overflow.
 const maxToolDepth = 16

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/parley-go/parley/agent"
@@ -21,13 +20,14 @@ import (
 // activity is an agent's stay on the session. It is used on the loop only, but for the fields that
 // never change.
 type activity struct {
-	r     *run
-	agent *agent.Agent
-	stt   *stt.Model // streaming
-	vad   *vad.Model
-	llm   *llm.Model
-	tts   *tts.Model
-	mind  *mind // what the agent knows
+	r        *run
+	agent    *agent.Agent
+	stt      *stt.Model // streaming
+	vad      *vad.Model
+	llm      *llm.Model
+	tts      *tts.Model
+	mind     *mind                // what the agent knows
+	toolsets []llm.ManagedToolset // that it has borrowed
 
 	// ctx is of the tools: they outlive an interruption of the speech that called them.
 	ctx    context.Context
@@ -78,16 +78,13 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 		}
 		act.stt = r.adapt(act.stt, act.vad)
 	}
+	if err := r.s.meet(a); err != nil {
+		return nil, err
+	}
 	act.mind = r.s.mind(a)
-	fresh := act.mind.all == nil
-	var err error
-	if act.mind.all, err = llm.NewToolContext(slices.Concat(r.opt.Tools, act.mind.tools)...); err != nil {
-		return nil, fmt.Errorf("agent %s: %w", a.Name(), err)
-	}
-	if fresh {
-		act.mind.forget()
-	}
 	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
+	r.equip(act)
+	r.takeStock(act)
 	return act, nil
 }
 
@@ -114,10 +111,11 @@ func (r *run) enter(act *activity, old *activity) error {
 		oldID = old.agent.Name()
 	}
 	if err := r.listenFor(act); err != nil {
-		act.cancel()
+		act.close()
 		return err
 	}
 	r.act = act
+	r.equip(act) // its tools may have changed since
 	r.s.mu.Lock()
 	r.s.agent = act.agent
 	r.s.mu.Unlock()
@@ -195,6 +193,7 @@ func (act *activity) close() {
 	act.paused, act.blocked = true, true
 	act.delay.stop()
 	act.cancel()
+	act.r.equip(act)
 }
 
 // waitIdle waits until no speech of act is left. It is not called on the loop.

@@ -153,12 +153,14 @@ func (r *run) tearDown() {
 	waitFor(&r.wg, closeWait, func() { r.log.Error("session closed although goroutines of it still run") })
 	told := make(chan struct{})
 	hangUp := false
+	var closing []<-chan struct{} // toolsets
 	r.ask(func() {
 		for _, act := range []*activity{r.act, r.next} {
 			if act != nil {
 				r.abandon(act)
 			}
 		}
+		closing = r.giveBackAll()
 		hangUp = r.closing.hangUp
 		r.endedAt = now()
 		r.closeReason, r.closeErr = r.closing.reason, r.closing.err
@@ -169,6 +171,11 @@ func (r *run) tearDown() {
 		r.emitThen(Closed{at(r.endedAt), r.closing.reason, r.closing.err}, func() { close(told) })
 	})
 	await(told, closeWait, func() { r.log.Error("session closed although a listener still runs") })
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), closeWait)
+	if waitAll(ctx, closing) != nil {
+		r.log.Error("session closed although a toolset still closes")
+	}
+	cancel()
 	r.closeTransport(hangUp)
 	r.s.agentState.Store(agent.Initializing)
 	r.s.userState.Store(agent.UserListening)

@@ -16,20 +16,52 @@ import (
 type mind struct {
 	*chat.Context // never nil
 	instructions  string
-	tools         []llm.Tool       // the agent's own; never changed in place
-	all           *llm.ToolContext // with those of the session, as they were last seen
+	tools         []llm.Tool           // the agent's own; never changed in place
+	sets          []llm.ManagedToolset // among tools
+	all           *llm.ToolContext     // with the tools of the session, as they were last seen
+	settled       bool                 // all is what its toolsets have to offer
 }
 
-// mind returns what is kept of a.
+// meet makes the mind of a, if it has none yet. It calls code of the user, so callers see to it before
+// they come to the loop.
+func (s *Session) meet(a *agent.Agent) error {
+	if s.mind(a) != nil {
+		return nil
+	}
+	m := &mind{Context: a.ChatContext.Copy(nil), instructions: a.Instructions, tools: slices.Clone(a.Tools)}
+	var err error
+	if m.sets, m.all, err = s.lookAt(m.tools); err != nil {
+		return fmt.Errorf("agent %s: %w", a.Name(), err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.minds[a] == nil {
+		s.minds[a] = m
+	}
+	return nil
+}
+
+// lookAt flattens tools of an agent, with those of the session.
+func (s *Session) lookAt(tools []llm.Tool) (sets []llm.ManagedToolset, all *llm.ToolContext, err error) {
+	if all, err = llm.NewToolContext(slices.Concat(s.opt.Tools, tools)...); err == nil {
+		sets, err = managedIn(tools)
+	}
+	return sets, all, err
+}
+
+// mind returns what is kept of a, nil for nothing.
 func (s *Session) mind(a *agent.Agent) *mind {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.minds[a]
-	if m == nil {
-		m = &mind{Context: a.ChatContext.Copy(nil), instructions: a.Instructions, tools: slices.Clone(a.Tools)}
-		s.minds[a] = m
+	return s.minds[a]
+}
+
+// settle forgets, once, what a new mind cannot use.
+func (m *mind) settle() {
+	if !m.settled {
+		m.settled = true
+		m.forget()
 	}
-	return m
 }
 
 // forget drops the calls of tools that there are not.
@@ -72,6 +104,7 @@ func (q *replyRequest) compose(act *activity) {
 		c.Add(chat.NewMessage(chat.System, q.instructions))
 	}
 	q.messages, q.tools = c, slices.Concat(act.r.opt.Tools, act.mind.tools)
+	q.wait = act.r.ready(slices.Concat(act.r.ownSets, act.mind.sets)...)
 }
 
 // visible is the tools that a reply is made with. Some are hidden from what the agent says on entering.
@@ -132,8 +165,8 @@ func (s *Session) UpdateInstructions(text string) error { return s.updateInstruc
 
 // UpdateTools replaces the tools of the agent in charge, from its next request on; those of the session
 // stay. The agent forgets the calls of tools that are gone. The history gets a chat.ConfigUpdate with
-// the names that came and went, if any did. Tools that cannot be used together are an error, and then
-// nothing changes.
+// the names that came and went, if any did. It returns when new toolsets are set up, or ctx ends; ctx is
+// for nothing else. Tools that cannot be used together are an error, and then nothing changes.
 func (s *Session) UpdateTools(ctx context.Context, tools []llm.Tool) error {
 	return s.updateTools(ctx, nil, tools)
 }
@@ -178,17 +211,35 @@ func (s *Session) updateInstructions(act *activity, text string) error {
 	})
 }
 
-func (s *Session) updateTools(_ context.Context, act *activity, tools []llm.Tool) error {
+func (s *Session) updateTools(ctx context.Context, act *activity, tools []llm.Tool) error {
 	tools = slices.Clone(tools)
-	all, err := llm.NewToolContext(slices.Concat(s.opt.Tools, tools)...)
+	sets, all, err := s.lookAt(tools)
 	if err != nil {
 		return fmt.Errorf("updating tools: %w", err)
+	}
+	var wait []<-chan struct{}
+	if err := s.of(act, func(r *run, a *activity) {
+		act = a
+		r.borrow(sets)
+		wait = r.ready(sets...)
+	}); err != nil {
+		return err
+	}
+	defer func() { _ = s.of(act, func(r *run, _ *activity) { r.giveBack(sets) }) }()
+	if len(wait) > 0 {
+		if err := waitAll(ctx, wait); err != nil {
+			return fmt.Errorf("updating tools: %w", err)
+		}
+		if _, all, err = s.lookAt(tools); err != nil {
+			return fmt.Errorf("updating tools: %w", err)
+		}
 	}
 	return s.of(act, func(r *run, act *activity) {
 		m := act.mind
 		before, after := m.all.Names(), all.Names()
-		m.tools, m.all = tools, all
+		m.tools, m.sets, m.all, m.settled = tools, sets, all, true
 		m.forget()
+		r.equip(act)
 		r.dropEarly()
 		if u := (&chat.ConfigUpdate{ToolsAdded: without(after, before), ToolsRemoved: without(before, after)}); len(u.ToolsAdded)+len(u.ToolsRemoved) > 0 {
 			r.reconfigured(act, u)

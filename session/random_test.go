@@ -92,6 +92,7 @@ type random struct {
 	typed    []string
 	speeches []*agent.Speech
 	agents   int
+	servers  []*server
 }
 
 func (x *random) newAgent() *agent.Agent {
@@ -104,6 +105,11 @@ func (x *random) newAgent() *agent.Agent {
 		llm.NewTool("transfer", "", func(context.Context, *agent.RunContext, struct{}) (*agent.Agent, error) {
 			return &agent.Agent{ID: "transferred", Tools: []llm.Tool{weather(0)}}, nil
 		}),
+	}
+	if x.rng.IntN(4) == 0 {
+		s := &server{name: "server", wait: time.Duration(x.rng.IntN(3000)) * time.Millisecond, tools: []llm.Tool{silent("serve")}}
+		x.servers = append(x.servers, s)
+		a.Tools = append(a.Tools, s)
 	}
 	if x.rng.IntN(3) == 0 {
 		wait := time.Duration(x.rng.IntN(3000)) * time.Millisecond
@@ -194,7 +200,8 @@ func (x *random) update() {
 	case 0:
 		_ = x.s.UpdateInstructions(fmt.Sprint("Be number ", x.rng.IntN(5)))
 	case 1:
-		_ = x.s.UpdateTools(context.Background(), x.newAgent().Tools[:x.rng.IntN(4)])
+		tools := x.newAgent().Tools
+		_ = x.s.UpdateTools(context.Background(), tools[x.rng.IntN(len(tools)):])
 	case 2:
 		c := x.s.ChatContext()
 		c.Truncate(x.rng.IntN(6))
@@ -217,6 +224,14 @@ func (x *random) check(t *testing.T) {
 	}
 	x.checkHistory(t)
 	x.checkUsage(t)
+	for _, s := range x.servers {
+		for i, what := range s.log {
+			if (what == "close") != (i%2 == 1) || i == len(s.log)-1 && what != "close" {
+				t.Errorf("a toolset has done %v, want a close after every setup", s.log)
+				break
+			}
+		}
+	}
 }
 
 func (x *random) checkStates(t *testing.T, events []session.Event) {

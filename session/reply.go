@@ -27,9 +27,10 @@ type replyRequest struct {
 	messages     *chat.Context // all that the model sees; made of the above
 	instructions string        // for this reply only
 	choice       llm.ToolChoice
-	tools        []llm.Tool // that go along; made like messages
-	typed        bool       // for a user who reads
-	entering     bool       // asked for by OnEnter, so some tools are hidden
+	tools        []llm.Tool        // that go along; made like messages
+	wait         []<-chan struct{} // for the tools to be set up
+	typed        bool              // for a user who reads
+	entering     bool              // asked for by OnEnter, so some tools are hidden
 }
 
 // generateReply is Session.GenerateReply, on the loop; entering says that OnEnter asks.
@@ -220,6 +221,9 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 		defer g.text.close()
 		defer g.calls.close()
 		defer r.guard("LLM node", &g.err)
+		if waitAll(ctx, q.wait) != nil {
+			return // nobody wants it any more
+		}
 		if g.tools, g.err = visible(q.tools, q.entering); g.err != nil {
 			return
 		}

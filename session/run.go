@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -56,6 +57,8 @@ type run struct {
 	handoffs           []*agent.Agent // that wait for the one that is under way
 	parked             []func()       // what the user says meanwhile
 	adapted            map[adaptedKey]*stt.Model
+	toolsets           map[llm.ManagedToolset]*equipment
+	ownSets            []llm.ManagedToolset // of the session
 	ears               *ears
 	retired            map[int]bool // ears that were replaced and still have words to tell
 	heard              recognition
@@ -82,7 +85,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 		s: s, opt: &s.opt, log: s.log, transport: t,
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
 		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
-		adapted: make(map[adaptedKey]*stt.Model), retired: make(map[int]bool),
+		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[int]bool),
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}
@@ -181,6 +184,13 @@ func (r *run) start(ctx context.Context, a *agent.Agent) error {
 }
 
 func (r *run) open(ctx context.Context, a *agent.Agent) error {
+	if err := r.s.meet(a); err != nil {
+		return err
+	}
+	own, err := managedIn(r.opt.Tools)
+	if err != nil {
+		return err
+	}
 	if r.transport != nil {
 		ends, err := r.transport.Open(ctx, &host{r})
 		if err != nil {
@@ -189,13 +199,14 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 		r.io, r.opened = ends, true
 	}
 	r.mouth = newMouth(r.io.AudioOut)
-	var err error
 	r.ask(func() {
 		if r.closing != nil {
 			err = errClosedWhileStarting
 			return
 		}
 		r.startedAt = now()
+		r.ownSets = own
+		r.borrow(own)
 		r.s.agentState.Store(r.agentState)
 		r.setAgentState(agent.Initializing)
 		if r.io.AudioOut == nil {

@@ -221,6 +221,9 @@ func (s *Session) UpdateAgent(a *agent.Agent) error {
 	if a == nil {
 		return errors.New("updating agent: no agent")
 	}
+	if err := s.meet(a); err != nil {
+		return err
+	}
 	err := agent.ErrNotRunning
 	if r := s.current(); r != nil {
 		r.ask(func() { err = r.handOver(a) })

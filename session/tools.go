@@ -285,6 +285,9 @@ func (r *run) afterTools(sp *speech, t *toolRound, q replyRequest, failed bool) 
 	told := make(chan struct{})
 	r.ask(func() { r.emitThen(ev, func() { close(told) }) })
 	await(told, closeWait, func() { r.log.Error("a listener of function_tools_executed takes too long") })
+	if next := t.handoff(); next != nil {
+		_ = r.s.meet(next) // handOver tells what is wrong
+	}
 	again := false
 	r.ask(func() {
 		for i, c := range ev.Calls {
