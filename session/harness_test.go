@@ -344,6 +344,14 @@ type ttsScript struct {
 	mu           sync.Mutex
 	ttfb, length time.Duration
 	chars        int64
+	open, peak   int // streams that have not ended
+}
+
+// most is how many syntheses ran at the same time.
+func (s *ttsScript) most() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
 }
 
 // lasts sets how long every later text takes.
@@ -362,6 +370,8 @@ func (*ttsScript) Capabilities() ttsdriver.Capabilities {
 func (s *ttsScript) Open(context.Context) (ttsdriver.Stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.open++
+	s.peak = max(s.peak, s.open)
 	return &ttsStream{s: s, length: s.length, full: make(chan struct{}), closed: make(chan struct{})}, nil
 }
 
@@ -412,7 +422,12 @@ func (x *ttsStream) Next(ctx context.Context) (*ttsdriver.Chunk, error) {
 	return c, nil
 }
 func (x *ttsStream) Close() error {
-	x.once.Do(func() { close(x.closed) })
+	x.once.Do(func() {
+		close(x.closed)
+		x.s.mu.Lock()
+		x.s.open--
+		x.s.mu.Unlock()
+	})
 	return nil
 }
 

@@ -30,30 +30,28 @@ func (l TurnLatency) Slowest() (s Stage) {
 
 // The stages of a turn.
 const (
-	StageTranscript = "transcript"  // end of speech to final transcript
-	StageDecision   = "decision"    // to the decision that the turn is over
-	StageFirstToken = "first_token" // to the first text of the model
-	StageFirstAudio = "first_audio" // to the first audio of the synthesiser
-	StagePlayback   = "playback"    // to the first sound
+	StageTranscript    = "transcript"     // end of speech to final transcript
+	StageDecision      = "decision"       // to the decision that the turn is over
+	StageFirstToken    = "first_token"    // to the first text of the model
+	StageFirstSentence = "first_sentence" // to text enough for the synthesiser to begin
+	StageFirstAudio    = "first_audio"    // to the first audio of the synthesiser
+	StagePlayback      = "playback"       // to the first sound
 )
 
-// marks are the moments between the stages.
-type marks struct {
-	token, audio time.Time
-	done         bool
-}
+// marks are the moments between the stages that the answer knows of.
+type marks struct{ token, sentence, audio time.Time }
 
 // latency computes the account of t, answered at played. A moment that is unknown, or earlier than
 // the one before it, makes an empty stage, so the stages always add up.
-func (t *userTurn) latency(played time.Time) TurnLatency {
+func (t *userTurn) latency(answer marks, played time.Time) TurnLatency {
 	l := TurnLatency{TurnID: t.id}
 	last := t.stopped
 	for _, m := range []struct {
 		name string
 		at   time.Time
 	}{
-		{StageTranscript, t.final}, {StageDecision, t.decided}, {StageFirstToken, t.marks.token},
-		{StageFirstAudio, t.marks.audio}, {StagePlayback, played},
+		{StageTranscript, t.final}, {StageDecision, t.decided}, {StageFirstToken, answer.token},
+		{StageFirstSentence, answer.sentence}, {StageFirstAudio, answer.audio}, {StagePlayback, played},
 	} {
 		d := max(m.at.Sub(last), 0)
 		if m.at.IsZero() {
@@ -67,12 +65,12 @@ func (t *userTurn) latency(played time.Time) TurnLatency {
 }
 
 // finishLatency accounts for t when its answer is first heard. On the loop.
-func (r *run) finishLatency(t *userTurn, played time.Time) {
-	if t.marks.done || !t.delays {
+func (r *run) finishLatency(t *userTurn, m marks, played time.Time) {
+	if t.heard || !t.delays {
 		return
 	}
-	t.marks.done = true
-	l := t.latency(played)
+	t.heard = true
+	l := t.latency(m, played)
 	r.latencies = append(r.latencies, l)
 	r.emit(TurnCompleted{at(now()), l})
 }

@@ -38,6 +38,7 @@ func (r *run) preempt(text string) {
 	q := replyRequest{user: chat.NewMessage(chat.User, text), base: base}
 	q.compose(act)
 	sp := r.newSpeech(act, sourceReply, act.protectedByDefault(), h.turnID)
+	sp.eager = o.TTS.Default(false)
 	r.early = &early{sp: sp, text: text, base: base}
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 }

@@ -64,6 +64,7 @@ func randomSession(t *testing.T, seed uint64) {
 			c.opt.AECWarmup = opt.Some(2 * time.Second)
 		}
 		c.opt.TurnHandling.Preemptive.Enabled = opt.Some(rng.IntN(2) != 0)
+		c.opt.TurnHandling.Preemptive.TTS = opt.Some(rng.IntN(2) != 0)
 		if rng.IntN(5) == 0 {
 			c.opt.TurnHandling.Interruption.MinWords = opt.Some(2)
 		}
@@ -142,6 +143,8 @@ func (x *random) answer(turn int, r *driver.Request) scripted.Answer {
 	case n == 9:
 		a.Text = "broken off in the middle of"
 		a.Fault = &scripted.Fault{After: 3, Err: errors.New("cut")}
+	case n == 4:
+		a.Chunks = []driver.Chunk{{Text: "First this.", Flush: true}, {Text: fmt.Sprintf("Then answer %d", turn)}, {Flush: true}, {Text: "And that."}}
 	default:
 		a.Text = fmt.Sprintf("Answer %d goes on for a few words", turn)
 	}

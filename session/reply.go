@@ -79,14 +79,19 @@ func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
 	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), "")
 	r.startSpeech(sp, func(sp *speech) error {
 		st := sp.step
-		if !sp.waitGo(st) {
+		if !sp.await(st.scheduled) {
 			return nil
 		}
-		p := newPipe[string]()
-		p.put(text)
-		p.close()
+		l := newLines()
+		l.write(text)
+		l.close()
+		v := r.newVoice(sp, l, nil, nil)
+		defer v.stop()
+		if !sp.await(st.go_) {
+			return nil
+		}
 		began := r.stamp()
-		said := r.speak(sp, p, nil)
+		said := v.speak()
 		r.ask(func() {
 			if !o.NoHistory {
 				r.keepSaid(sp, said, "", began, nil)
@@ -99,14 +104,14 @@ func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
 	return sp, nil
 }
 
-// waitGo waits until st may be heard; false when that will not happen.
-func (sp *speech) waitGo(st *step) bool {
+// await waits for something that lets the speech go on; false when it will not go on.
+func (sp *speech) await(c <-chan struct{}) bool {
 	select {
-	case <-st.go_:
+	case <-c:
 	case <-sp.stopped:
 	case <-sp.ctx.Done():
 	}
-	return isClosed(st.go_) && !isClosed(sp.stopped) && sp.ctx.Err() == nil
+	return isClosed(c) && !isClosed(sp.stopped) && sp.ctx.Err() == nil
 }
 
 // runReply asks the model and speaks its answer, again after every round of tools.
@@ -133,7 +138,14 @@ func (r *run) runReply(sp *speech, q replyRequest) error {
 func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) {
 	gen := r.generate(sp, q)
 	defer gen.stop()
-	if !sp.waitGo(st) {
+	eager := sp.eager
+	sp.eager = false // only the first step is begun before its time
+	if !eager && !sp.await(st.scheduled) {
+		return nil, nil
+	}
+	v := r.newVoice(sp, gen.text, gen, nil)
+	defer v.stop()
+	if !sp.await(st.go_) {
 		return nil, nil
 	}
 	began := r.stamp()
@@ -143,7 +155,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 	} else {
 		round.refuse(gen.calls)
 	}
-	said := r.speak(sp, gen.text, gen)
+	said := v.speak()
 	if said.err != nil {
 		gen.stop() // nobody will hear the rest
 	}
@@ -179,7 +191,7 @@ func (r *run) keepSaid(sp *speech, said spoken, id string, began time.Time, gen 
 	said.fill(&m.Metrics, sp.turn)
 	m.Metrics.TTS = metadata(sp.act.tts)
 	if gen != nil {
-		gen.fill(&m.Metrics)
+		gen.fill(&m.Metrics, said)
 		m.Metrics.LLM = metadata(sp.act.llm)
 	}
 	sp.own.Add(m)
@@ -196,7 +208,7 @@ func metadata[M interface{ Info() model.Info }](m M) metrics.Metadata {
 
 // generation is one answer of the model while it is being written.
 type generation struct {
-	text   *pipe[string]
+	text   *lines
 	calls  *pipe[llm.ToolCall]
 	stop   context.CancelFunc
 	done   chan struct{}
@@ -213,7 +225,7 @@ type generation struct {
 // generate sends the request of q. It does not wait for the speech to get its turn: the answer is
 // ready the earlier.
 func (r *run) generate(sp *speech, q replyRequest) *generation {
-	g := &generation{text: newPipe[string](), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
+	g := &generation{text: newLines(), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
 	ctx, cancel := context.WithCancel(sp.ctx)
 	g.stop = cancel
 	r.goDo("language model", func() {
@@ -284,7 +296,10 @@ func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
 				g.textAt[0] = now()
 			}
 			g.textAt[1] = now()
-			g.text.put(c.Text)
+			g.text.write(c.Text)
+		}
+		if c.Flush {
+			g.text.flush()
 		}
 		for _, call := range c.ToolCalls {
 			g.calls.put(call)
@@ -296,10 +311,14 @@ func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
 func (g *generation) wait() { <-g.done }
 
 // fill writes the account of the answer into m. It is called after wait.
-func (g *generation) fill(m *chat.TurnMetrics) {
+func (g *generation) fill(m *chat.TurnMetrics, said spoken) {
 	if !g.first.IsZero() {
 		ttft := g.first.Sub(g.begun)
 		m.LLMNodeTTFT = &ttft
+	}
+	if !said.readyAt.IsZero() {
+		ttfs := max(said.readyAt.Sub(g.begun), 0)
+		m.LLMNodeTTFS = &ttfs
 	}
 	if d := g.textAt[1].Sub(g.textAt[0]); g.chunks > 1 && d > 0 && g.tokens > 0 {
 		m.LLMNodeTPS = float64(g.tokens) / d.Seconds()

@@ -13,7 +13,7 @@ import (
 
 // ReportVersion is the version of the JSON form of a Report. It grows with every change that a
 // reader could notice.
-const ReportVersion = 1
+const ReportVersion = 2
 
 // Report is the account of a session from its start to its close, or to the moment of the report.
 type Report struct {

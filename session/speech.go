@@ -30,6 +30,7 @@ type speech struct {
 
 	user       *chat.Message // to be remembered when the speech gets its turn; nil when that is done
 	typed      bool          // the user typed it
+	eager      bool          // the voice begins before the speech has its turn
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
 	background bool // played out, tools still run

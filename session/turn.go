@@ -22,7 +22,7 @@ type userTurn struct {
 	hook    time.Duration
 	silent  bool // is remembered, not answered
 	delays  bool // the times above are known
-	marks   marks
+	heard   bool // the answer is
 }
 
 func newTurn(h *recognition) *userTurn {

@@ -87,6 +87,7 @@ func TestTurnLatencyAddsUp(t *testing.T) {
 			{Name: session.StageTranscript, Duration: 200 * time.Millisecond},
 			{Name: session.StageDecision, Duration: 300 * time.Millisecond},
 			{Name: session.StageFirstToken, Duration: 100 * time.Millisecond},
+			{Name: session.StageFirstSentence, Duration: 0},
 			{Name: session.StageFirstAudio, Duration: 400 * time.Millisecond},
 			{Name: session.StagePlayback, Duration: 0},
 		}

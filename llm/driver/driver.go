@@ -71,6 +71,7 @@ type Stream interface {
 type Chunk struct {
 	ID        string // the provider's id of the answer
 	Text      string
+	Flush     bool       // set by LLM nodes only: what follows Text is spoken as a segment of its own
 	ToolCalls []ToolCall // each complete
 	Usage     *Usage     // the final figures when they are known; the last one counts
 	Extra     map[string]any
