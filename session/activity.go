@@ -116,6 +116,9 @@ func (r *run) enter(act *activity, old *activity) error {
 	}
 	r.act = act
 	r.equip(act) // its tools may have changed since
+	if !r.turnsBySTT() {
+		r.sttSilent()
+	}
 	r.s.mu.Lock()
 	r.s.agent = act.agent
 	r.s.mu.Unlock()

@@ -29,9 +29,13 @@ type ears struct {
 	wg     sync.WaitGroup
 	quiet  chan struct{} // closed when the audio input is not read any more
 	deaf   atomic.Bool   // the STT hears silence: what arrives must not become words
+	cut    atomic.Int32  // how often the VAD was told to forget the speech it is in; counted on the loop
 
-	mu     sync.Mutex // guards stream, which is replaced when it fails
+	mu     sync.Mutex // guards stream, which is replaced when it fails, and how far it got
 	stream *stt.Stream
+	fed    time.Duration // audio that the stream got
+	fedAt  time.Time     // when it got the last of it
+	void   *stt.Stream   // what it still has to tell is not wanted; on the loop
 	ended  chan struct{} // closed when the STT has ended for good
 }
 
@@ -119,10 +123,11 @@ func (e *ears) hear(vs *vad.Stream) {
 		defer vs.Close()
 	}
 	var silence []int16
+	var cut int32
 	emit := func(ev *vad.Event) {
 		x := *ev
 		x.Audio = audio.Frame{} // borrowed, and the loop does not need it
-		e.r.mail.post(message{vad: x, gen: e.gen})
+		e.r.mail.post(message{vad: x, gen: e.gen, cut: cut})
 	}
 	warned := false
 	for {
@@ -134,12 +139,16 @@ func (e *ears) hear(vs *vad.Stream) {
 			return
 		}
 		if vs != nil {
+			if n := e.cut.Load(); n != cut {
+				cut = n
+				vs.Flush()
+			}
 			if err := vs.Process(f, emit); err != nil && !warned && e.input.Err() == nil {
 				warned = true
 				e.r.log.Error("voice activity detection failed", "err", err)
 			}
 		}
-		if s := e.current(); s != nil {
+		if s := e.feed(f.Duration()); s != nil {
 			if e.deaf.Load() {
 				for len(silence) < len(f.Data) {
 					silence = append(silence, 0)
@@ -159,15 +168,52 @@ func (e *ears) current() *stt.Stream {
 
 func (e *ears) setCurrent(s *stt.Stream) {
 	e.mu.Lock()
-	e.stream = s
+	e.stream, e.fed = s, 0
 	e.mu.Unlock()
 }
 
-// runSTT reads the recogniser's events. A stream that fails is replaced after a moment: the user is
-// never left unheard without an error event, and not for long.
+// feed is current, for a stream that is about to get audio of length d.
+func (e *ears) feed(d time.Duration) *stt.Stream {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.fed, e.fedAt = e.fed+d, now()
+	return e.stream
+}
+
+// when is when the user said what is at pos of the current stream; zero for 0, which is unknown. It
+// counts back from the latest audio, so that a microphone that was off for a while does no harm.
+func (e *ears) when(pos time.Duration) time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if pos <= 0 || e.fed == 0 {
+		return time.Time{}
+	}
+	return e.fedAt.Add(min(pos-e.fed, 0))
+}
+
+// forget has the VAD forget the speech that it is in: the next sound is a new one. On the loop.
+func (e *ears) forget() { e.cut.Add(1) }
+
+// listenAnew replaces the recogniser's stream, and what the old one still had to tell is not wanted.
+// On the loop.
+func (e *ears) listenAnew() {
+	if s := e.current(); s != nil {
+		e.void = s
+		e.goDo(func() { s.Close() }) // which waits until its usage is booked
+	}
+}
+
+// hearing reports whether there is still audio to come.
+func (e *ears) hearing() bool { return e.input.Err() == nil && !isClosed(e.quiet) }
+
+// runSTT reads the recogniser's events. A stream that ends for whatever reason, while there is audio to
+// come, is replaced: the user is not deaf to the session for long, and never without an error event.
+// After an error it takes a moment, so as not to hammer a provider that refuses us. What cannot be
+// mended by that, such as a wrong key, fails again and again until Options.MaxUnrecoverableErrors
+// closes the session, which is what ends a session that cannot hear.
 func (e *ears) runSTT() {
 	defer close(e.ended)
-	for e.ctx.Err() == nil {
+	for e.hearing() {
 		s, err := e.stt.Stream(e.ctx, nil)
 		if err == nil {
 			e.setCurrent(s)
@@ -175,13 +221,18 @@ func (e *ears) runSTT() {
 			e.setCurrent(nil)
 			s.Close()
 		}
-		if err == nil || e.ctx.Err() != nil || e.input.Err() != nil {
+		if !e.hearing() {
 			return
 		}
+		if errors.Is(err, stt.ErrClosed) {
+			continue // by listenAnew
+		}
+		e.r.post(func() { e.r.sttLost(e) })
 		e.r.log.Warn("speech recognition stopped, starting it again", "err", err)
 		select {
 		case <-time.After(sttRestartWait):
-		case <-e.ctx.Done():
+		case <-e.input.Done():
+		case <-e.quiet:
 		}
 	}
 }
@@ -195,9 +246,28 @@ func (e *ears) readSTT(s *stt.Stream) error {
 		if err != nil {
 			return err
 		}
-		e.r.post(func() { e.r.onSTT(e.gen, ev) })
+		at := e.spoken(ev)
+		e.r.post(func() {
+			if s != e.void {
+				e.r.onSTT(e, ev, at)
+			}
+		})
 	}
 }
+
+// spoken is when the user said what ev tells.
+func (e *ears) spoken(ev *stt.Event) span {
+	if ev.Kind == stt.StartOfSpeech {
+		return span{from: e.when(ev.SpeechStart)}
+	}
+	if len(ev.Alternatives) == 0 {
+		return span{}
+	}
+	return span{from: e.when(ev.Alternatives[0].Start), to: e.when(ev.Alternatives[0].End)}
+}
+
+// span is a stretch of time. What is not known of it is zero.
+type span struct{ from, to time.Time }
 
 // stop ends the reading of audio.
 func (e *ears) stop() { e.mute() }

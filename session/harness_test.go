@@ -1,10 +1,12 @@
 package session_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -253,24 +255,54 @@ type sttScript struct {
 	script []expectation
 	heard  time.Duration
 	voiced time.Duration // of heard, what was not silence
+	opened int           // streams
 }
 
+// expectation is an event, or an error, that comes when the STT has heard so much.
 type expectation struct {
-	at   time.Duration
-	text string
-	kind sttdriver.EventKind
+	at    time.Duration
+	event sttdriver.Event
+	err   error
+}
+
+func (s *sttScript) add(x expectation) {
+	s.mu.Lock()
+	s.script = append(s.script, x)
+	slices.SortStableFunc(s.script, func(a, b expectation) int { return cmp.Compare(a.at, b.at) })
+	s.mu.Unlock()
 }
 
 func (s *sttScript) expect(at time.Duration, text string) {
-	s.mu.Lock()
-	s.script = append(s.script, expectation{at, text, sttdriver.Final})
-	s.mu.Unlock()
+	s.add(expectation{at: at, event: words(sttdriver.Final, sttdriver.Alternative{Text: text, Confidence: 0.9})})
 }
 
 func (s *sttScript) expectInterim(at time.Duration, text string) {
+	s.add(expectation{at: at, event: words(sttdriver.Interim, sttdriver.Alternative{Text: text, Confidence: 0.9})})
+}
+
+// tells has an event come after some seconds; fails an error, which ends the stream.
+func (s *sttScript) tells(sec float64, ev sttdriver.Event) {
+	s.add(expectation{at: seconds(sec), event: ev})
+}
+func (s *sttScript) fails(sec float64, err error) { s.add(expectation{at: seconds(sec), err: err}) }
+
+// listens has the STT tell that the user began and ended to speak, 0.2 s later each.
+func (s *sttScript) listens(from, to float64) {
+	s.tells(from+0.2, sttdriver.Event{Kind: sttdriver.StartOfSpeech, SpeechStart: seconds(from)})
+	s.tells(to+0.2, sttdriver.Event{Kind: sttdriver.EndOfSpeech})
+}
+
+func words(kind sttdriver.EventKind, a sttdriver.Alternative) sttdriver.Event {
+	return sttdriver.Event{Kind: kind, Alternatives: []sttdriver.Alternative{a}}
+}
+
+func seconds(sec float64) time.Duration { return time.Duration(sec * float64(time.Second)) }
+
+// streams is how many streams were opened.
+func (s *sttScript) streams() int {
 	s.mu.Lock()
-	s.script = append(s.script, expectation{at, text, sttdriver.Interim})
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	return s.opened
 }
 
 // loud is how much was heard that was not silence.
@@ -285,27 +317,28 @@ func (*sttScript) Info() model.Info {
 }
 func (*sttScript) Capabilities() sttdriver.Capabilities { return sttdriver.Capabilities{} }
 func (s *sttScript) Open(context.Context, sttdriver.Options) (sttdriver.Stream, error) {
-	return &sttStream{s: s, out: make(chan *sttdriver.Event, 100), closed: make(chan struct{})}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened++
+	return &sttStream{s: s, out: make(chan expectation, 100), closed: make(chan struct{})}, nil
 }
 
 type sttStream struct {
 	s      *sttScript
-	pos    time.Duration
-	out    chan *sttdriver.Event // size 100: no script has that many texts
+	out    chan expectation // size 100: no script has that many
 	closed chan struct{}
 	once   sync.Once
 }
 
 func (x *sttStream) Push(_ context.Context, f audio.Frame) error {
-	x.pos += f.Duration()
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	x.s.heard += f.Duration()
 	if f.Data[0] != 0 {
 		x.s.voiced += f.Duration()
 	}
-	for len(x.s.script) > 0 && x.s.script[0].at <= x.pos {
-		x.out <- &sttdriver.Event{Kind: x.s.script[0].kind, Alternatives: []sttdriver.Alternative{{Text: x.s.script[0].text, Confidence: 0.9}}}
+	for len(x.s.script) > 0 && x.s.script[0].at <= x.s.heard {
+		x.out <- x.s.script[0]
 		x.s.script = x.s.script[1:]
 	}
 	return nil
@@ -315,7 +348,9 @@ func (x *sttStream) CloseSend(context.Context) error {
 	x.s.mu.Lock()
 	defer x.s.mu.Unlock()
 	for _, e := range x.s.script {
-		x.out <- &sttdriver.Event{Kind: sttdriver.Final, Alternatives: []sttdriver.Alternative{{Text: e.text}}}
+		if e.event.Kind == sttdriver.Final {
+			x.out <- e
+		}
 	}
 	x.s.script = nil
 	close(x.out)
@@ -327,7 +362,10 @@ func (x *sttStream) Next(ctx context.Context) (*sttdriver.Event, error) {
 		if !ok {
 			return nil, io.EOF
 		}
-		return e, nil
+		if e.err != nil {
+			return nil, e.err
+		}
+		return &e.event, nil
 	case <-x.closed:
 		return nil, io.ErrClosedPipe
 	case <-ctx.Done():

@@ -11,7 +11,8 @@ import (
 type message struct {
 	do  func()
 	vad vad.Event
-	gen int // of the ears that sent the VAD event
+	gen int   // of the ears that sent the VAD event
+	cut int32 // and of what these had the VAD forget
 }
 
 // mailbox is a queue with one reader. It has no bound of its own, so that posting never blocks and

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/stt"
 )
 
 // CommitOptions are the options of Session.CommitUserTurn; nil means the defaults.
@@ -43,11 +44,12 @@ func (s *Session) CommitUserTurn(ctx context.Context, o *CommitOptions) (string,
 	}
 }
 
-// ClearUserTurn forgets what the user has said since the last turn.
+// ClearUserTurn forgets what the user has said since the last turn, also what the STT has not told yet.
 func (s *Session) ClearUserTurn() {
 	if r := s.current(); r != nil {
 		r.ask(func() {
 			r.heard.clear()
+			r.listenAnew()
 			r.dropEarly()
 			r.turnDropped()
 		})
@@ -58,10 +60,16 @@ func (s *Session) ClearUserTurn() {
 type commitRequest struct {
 	CommitOptions
 	result chan<- string
+	wait   timer
 }
 
 func (h *recognition) clear() {
 	h.stopDeciding()
+	if c := h.commit; c != nil {
+		h.commit = nil
+		c.wait.stop()
+		c.result <- ""
+	}
 	h.speaking = false // what is being said belongs to the turn that is forgotten
 	h.reset()
 }
@@ -75,7 +83,10 @@ func (r *run) commitTurn(o CommitOptions, result chan<- string) {
 		result <- ""
 		return
 	}
-	r.heard.commit = &commitRequest{o, result}
+	c := &commitRequest{CommitOptions: o, result: result}
+	c.wait.s = r
+	r.heard.stopDeciding()
+	r.heard.commit = c
 	if !r.heard.lastFinal.IsZero() && now().Sub(r.heard.lastFinal) < freshFinal && r.heard.interim == "" {
 		r.finishCommit()
 		return
@@ -87,15 +98,7 @@ func (r *run) commitTurn(o CommitOptions, result chan<- string) {
 	if wait <= 0 {
 		wait = defaultCloseWait
 	}
-	r.heard.stopDeciding()
-	r.heard.decision.start(wait, r.finishCommit)
-}
-
-// finalCame ends the waiting of a commit.
-func (r *run) finalCame() {
-	if r.heard.commit != nil {
-		r.finishCommit()
-	}
+	c.wait.start(wait, r.finishCommit)
 }
 
 // finishCommit makes a turn of what was said.
@@ -103,13 +106,18 @@ func (r *run) finishCommit() {
 	h := &r.heard
 	c := h.commit
 	h.commit = nil
-	h.stopDeciding()
+	c.wait.stop()
+	if r.closing != nil { // which takes the last words itself
+		c.result <- ""
+		return
+	}
 	if h.interim != "" {
-		r.emit(UserInputTranscribed{At: at(now()), Transcript: h.interim, Final: true, Language: h.language})
+		r.publishUser(h.interim, true, &stt.Alternative{Language: h.language})
 		h.transcript, h.interim = join(h.transcript, h.interim), ""
+		r.listenAnew() // or the same words come once more
 	}
 	c.result <- h.transcript
-	if h.transcript == "" || r.closing != nil {
+	if h.transcript == "" {
 		return
 	}
 	t := newTurn(h)

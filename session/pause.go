@@ -51,6 +51,13 @@ func (r *run) resumeLater() {
 	}
 }
 
+// resumeAfterWords gives the words that arrive while the agent is paused time to become an interruption.
+func (r *run) resumeAfterWords() {
+	if r.pause != nil && !r.heard.speaking && !r.heard.sttSpeaking {
+		r.resume.start(r.act.how.Interruption.FalseTimeout.Default(0), r.resumeNow)
+	}
+}
+
 // resumeNow lets a paused speech go on, unless it is still open whether the user has said something.
 func (r *run) resumeNow() {
 	p := r.pause

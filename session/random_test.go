@@ -18,6 +18,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/turn"
 )
 
 var (
@@ -68,6 +69,13 @@ func randomSession(t *testing.T, seed uint64) {
 		if rng.IntN(5) == 0 {
 			c.opt.TurnHandling.Interruption.MinWords = opt.Some(2)
 		}
+		if rng.IntN(3) == 0 {
+			x.bySTT = true
+			c.opt.TurnHandling.Detection = turn.DetectSTT
+			if rng.IntN(2) == 0 {
+				c.opt.VAD = nil
+			}
+		}
 		x.script()
 		c.start(x.newAgent())
 		x.drive()
@@ -89,6 +97,7 @@ func randomSession(t *testing.T, seed uint64) {
 type random struct {
 	*call
 	rng      *rand.Rand
+	bySTT    bool     // the STT ends the turns
 	said     []string // by the user
 	typed    []string
 	speeches []*agent.Speech
@@ -164,6 +173,9 @@ func (x *random) script() {
 			x.said = append(x.said, text)
 		}
 		x.says(at, end, text)
+		if x.bySTT {
+			x.stt.listens(at, end)
+		}
 		at = end + 0.2
 	}
 }
@@ -193,6 +205,8 @@ func (x *random) drive() {
 			x.tts.lasts(time.Duration(200+x.rng.IntN(5000)/100*100) * time.Millisecond)
 		case 7:
 			x.update()
+		case 8:
+			_, _ = x.s.CommitUserTurn(context.Background(), &session.CommitOptions{TranscriptTimeout: 300 * time.Millisecond, SkipReply: x.rng.IntN(2) == 0})
 		}
 	}
 }

@@ -40,7 +40,12 @@ func (h *recognition) init(r *run) {
 	h.silent = true
 }
 
-func (h *recognition) stop() { h.stopDeciding() }
+func (h *recognition) stop() {
+	h.stopDeciding()
+	if h.commit != nil {
+		h.commit.wait.stop()
+	}
+}
 
 // stopDeciding forgets the decision that is open.
 func (h *recognition) stopDeciding() {
@@ -50,11 +55,11 @@ func (h *recognition) stopDeciding() {
 }
 
 // deciding reports whether it is open that the turn is over.
-func (h *recognition) deciding() bool { return h.asking || h.decision.running() }
+func (h *recognition) deciding() bool { return h.asking || h.commit != nil || h.decision.running() }
 
 // unfinished reports whether the user may have said something that is not in the history yet.
 func (h *recognition) unfinished() bool {
-	return h.speaking || h.transcript != "" || h.interim != "" || h.lastSpeaking.After(h.lastFinal) && !h.turnStart.IsZero()
+	return h.speaking || h.sttSpeaking || h.transcript != "" || h.interim != "" || h.lastSpeaking.After(h.lastFinal) && !h.turnStart.IsZero()
 }
 
 // takeAll empties the turn and returns all its text, interim included.
@@ -90,29 +95,15 @@ func join(a, b string) string {
 }
 
 // onVAD handles an event of the ears' VAD.
-func (r *run) onVAD(gen int, ev *vad.Event) {
-	if r.ears == nil || r.ears.gen != gen || r.closing != nil {
+func (r *run) onVAD(m *message) {
+	if r.ears == nil || r.ears.gen != m.gen || r.ears.cut.Load() != m.cut || r.closing != nil {
 		return
 	}
-	h, t := &r.heard, now()
+	h, t, ev := &r.heard, now(), &m.vad
 	switch ev.Kind {
 	case vad.StartOfSpeech:
-		onset := t.Add(-ev.SpeechDuration - ev.InferenceDuration)
-		h.speaking, h.silent = true, false
-		h.lastSpeaking = t
-		if h.turnStart.IsZero() {
-			h.turnStart = onset
-		}
-		h.stopDeciding()
-		r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
-		r.resume.stop()
-		r.resumeWaits = false
-		r.setUserState(agent.UserSpeaking, onset)
-		// A reply that is about to begin must not talk over the user.
-		if sp := r.act.interruptible(); sp != nil && r.agentState != agent.Speaking && r.canPause() &&
-			r.act.detection() != turn.DetectManual && isClosed(sp.step.go_) {
-			r.hold(sp, 0)
-		}
+		h.speaking, h.lastSpeaking = true, t
+		r.userStarted(t.Add(-ev.SpeechDuration - ev.InferenceDuration))
 	case vad.InferenceDone:
 		r.onVADTick(ev, t)
 	case vad.EndOfSpeech:
@@ -120,15 +111,39 @@ func (r *run) onVAD(gen int, ev *vad.Event) {
 	}
 }
 
-// endSpeech notes that the user has been silent since t.
-func (r *run) endSpeech(t time.Time) {
+// userStarted notes that the user speaks since onset.
+func (r *run) userStarted(onset time.Time) {
 	h := &r.heard
-	h.speaking, h.silent = false, true
-	h.lastSpeaking = t
+	h.silent = false
+	if h.turnStart.IsZero() {
+		h.turnStart = onset
+	}
+	h.stopDeciding()
+	r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
+	r.resume.stop()
+	r.resumeWaits = false
+	r.setUserState(agent.UserSpeaking, onset)
+	// A reply that is about to begin must not talk over the user.
+	if sp := r.act.interruptible(); sp != nil && r.agentState != agent.Speaking && r.canPause() &&
+		r.act.detection() != turn.DetectManual && isClosed(sp.step.go_) {
+		r.hold(sp, 0)
+	}
+}
+
+// userStopped notes that the user is silent since t.
+func (r *run) userStopped(t time.Time) {
+	r.heard.silent = true
 	r.act.endpointing.UserEnded(t, false)
 	r.setUserState(agent.UserListening, t)
 	r.resumeLater()
-	if r.turnsByVAD() {
+}
+
+// endSpeech notes that the VAD hears nothing of the user since t.
+func (r *run) endSpeech(t time.Time) {
+	h := &r.heard
+	h.speaking, h.lastSpeaking = false, t
+	r.userStopped(t)
+	if r.turnsByVAD() || r.turnsBySTT() && !h.sttSpeaking {
 		r.endTurnSoon()
 	}
 	r.schedule()
@@ -177,60 +192,51 @@ func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 	}
 }
 
-// onSTT handles an event of the ears' STT.
-func (r *run) onSTT(gen int, ev *stt.Event) {
-	if (r.ears == nil || r.ears.gen != gen) && !r.retired[gen] {
+// onSTT handles an event of the STT of e. said is when the user said it.
+func (r *run) onSTT(e *ears, ev *stt.Event, said span) {
+	if r.ears != e && !r.retired[e.gen] {
 		return
 	}
-	h, text := &r.heard, strings.TrimSpace(ev.Text())
+	text := strings.TrimSpace(ev.Text())
 	switch ev.Kind {
-	case stt.Interim, stt.Preflight:
+	case stt.Interim, stt.Preflight, stt.Final:
 		if text == "" {
 			return
 		}
 		delete(r.errors, "stt")
-		if text != h.interim {
-			h.interim = text
-			r.publishUser(text, false, ev)
+		if ev.Kind == stt.Final {
+			r.onFinal(text, ev, said)
+		} else {
+			r.onInterim(text, ev)
 		}
-		if ev.Kind == stt.Preflight {
-			r.preempt(join(h.transcript, text))
-		}
-		if !r.hasVAD() {
-			h.lastSpeaking = now()
-			r.interruptByVoice()
-			if h.deciding() && h.commit == nil {
-				r.endTurnSoon() // the user goes on
-			}
-			if r.pause != nil {
-				r.resumeLater() // no VAD tells when the user is silent
-			}
-		}
-	case stt.Final:
-		if text == "" {
-			return
-		}
-		delete(r.errors, "stt")
-		r.onFinal(text, ev)
 	case stt.StartOfSpeech:
-		if r.act.detection() == turn.DetectSTT && r.closing == nil {
-			h.sttSpeaking = true
-			h.stopDeciding()
-			if h.turnStart.IsZero() {
-				h.turnStart = now()
-			}
-			r.setUserState(agent.UserSpeaking, now())
-		}
+		r.sttStarted(e, said.from)
 	case stt.EndOfSpeech:
-		if r.act.detection() == turn.DetectSTT && r.closing == nil {
-			h.sttSpeaking = false
-			r.setUserState(agent.UserListening, now())
-			r.endTurnSoon()
-		}
+		r.sttEnded(e)
 	}
 }
 
-func (r *run) onFinal(text string, ev *stt.Event) {
+func (r *run) onInterim(text string, ev *stt.Event) {
+	h := &r.heard
+	if text != h.interim {
+		h.interim = text
+		r.publishUser(text, false, &ev.Alternatives[0])
+	}
+	if ev.Kind == stt.Preflight {
+		h.setLanguage(ev.Alternatives[0].Language, text)
+		r.preempt(join(h.transcript, text))
+	}
+	if !r.hasVAD() {
+		h.lastSpeaking = now()
+		r.interruptByVoice()
+		if h.deciding() {
+			r.endTurnSoon() // the user goes on
+		}
+	}
+	r.resumeAfterWords()
+}
+
+func (r *run) onFinal(text string, ev *stt.Event, said span) {
 	h, t := &r.heard, now()
 	h.interim = ""
 	h.transcript = join(h.transcript, text)
@@ -239,15 +245,8 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 	}
 	h.setLanguage(ev.Alternatives[0].Language, text)
 	h.lastFinal = t
-	if h.turnStart.IsZero() {
-		h.turnStart = t
-	}
-	if !r.hasVAD() || h.lastSpeaking.IsZero() {
-		h.lastSpeaking = t
-	} else if !h.speaking && t.Sub(h.lastSpeaking) > staleVoice {
-		h.turnStart, h.lastSpeaking = t, t // the VAD has missed this one; what it heard was another sound
-	}
-	r.publishUser(text, true, ev)
+	h.place(said, t, r.hasVAD())
+	r.publishUser(text, true, &ev.Alternatives[0])
 	if r.userState == agent.UserAway {
 		r.setUserState(agent.UserListening, t)
 	} else {
@@ -257,14 +256,34 @@ func (r *run) onFinal(text string, ev *stt.Event) {
 		return
 	}
 	r.interruptByWords()
-	switch d := r.act.detection(); {
-	case d == turn.DetectManual:
-		r.finalCame()
-	case d == turn.DetectSTT && h.sttSpeaking, h.speaking:
+	r.resumeAfterWords()
+	switch {
+	case h.commit != nil:
+		r.finishCommit()
+	case r.act.detection() == turn.DetectManual:
+	case h.speaking, r.turnsBySTT() && h.sttSpeaking:
 		r.preempt(h.transcript)
 	default:
 		r.preempt(h.transcript)
 		r.endTurnSoon()
+	}
+}
+
+// place puts the words that arrived at t, and were said in said, into the turn. The VAD knows better
+// when the user spoke, unless it has missed them.
+func (h *recognition) place(said span, t time.Time, hasVAD bool) {
+	if said.to.IsZero() {
+		said.to = t
+	}
+	if said.from.IsZero() || said.from.After(said.to) {
+		said.from = said.to
+	}
+	missed := hasVAD && !h.speaking && t.Sub(h.lastSpeaking) > staleVoice // what it heard was another sound
+	if h.turnStart.IsZero() || missed {
+		h.turnStart = said.from
+	}
+	if !hasVAD || h.lastSpeaking.IsZero() || missed {
+		h.lastSpeaking = said.to
 	}
 }
 
@@ -279,10 +298,10 @@ func (h *recognition) setLanguage(lang, text string) {
 }
 
 // publishUser tells what the user said: to the listeners and to the transcript.
-func (r *run) publishUser(text string, final bool, ev *stt.Event) {
+func (r *run) publishUser(text string, final bool, a *stt.Alternative) {
 	h := &r.heard
 	r.emit(UserInputTranscribed{At: at(now()), Transcript: text, Final: final,
-		Language: ev.Alternatives[0].Language, SpeakerID: ev.Alternatives[0].SpeakerID})
+		Language: a.Language, SpeakerID: a.SpeakerID})
 	if r.io.Transcripts == nil {
 		return
 	}
@@ -300,7 +319,7 @@ func (r *run) minDelay() time.Duration { return r.act.endpointing.MinDelay() }
 // endTurnSoon ends the turn when the user stays silent for the endpointing delay.
 func (r *run) endTurnSoon() {
 	h := &r.heard
-	if h.transcript == "" {
+	if h.transcript == "" || h.commit != nil {
 		return // wait for the text
 	}
 	h.stopDeciding()
@@ -352,7 +371,6 @@ func (r *run) endTurn() {
 		r.turnDropped() // too little to interrupt the agent; it stays for the next decision
 		return
 	}
-	r.resumeWaits = false
 	r.take(newTurn(h))
 }
 

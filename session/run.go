@@ -128,7 +128,7 @@ func (r *run) loop() {
 		if m.do != nil {
 			m.do()
 		} else {
-			r.onVAD(m.gen, &m.vad)
+			r.onVAD(m)
 		}
 		r.serveIdle()
 	})

@@ -42,7 +42,10 @@ func newTurn(h *recognition) *userTurn {
 // answer works on one turn after another, off the loop: hooks are never cancelled, and the order of
 // the turns in the history is the order in which they were spoken.
 func (r *run) answer(t *userTurn) {
-	defer r.ask(func() { r.pendingTurns-- })
+	defer r.ask(func() {
+		r.pendingTurns--
+		r.turnDropped() // if it interrupted nobody
+	})
 	var act *activity
 	var busy []*speech
 	var mute bool
