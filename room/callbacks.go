@@ -172,6 +172,9 @@ func (r *Room) onReconnected() {
 		r.bound.box.repeatState()
 		r.bound.assumeHearable()
 	}
+	for _, t := range r.tracks {
+		t.out.start() // as assumeHearable does
+	}
 	r.emit(Reconnected{})
 }
 
@@ -190,12 +193,21 @@ func (r *Room) onPublished(sid string, track webrtc.TrackLocal) {
 			b.hearable()
 		}
 	}
+	for _, t := range r.tracks {
+		if track == t.out.local() {
+			t.out.sid.Store(&sid)
+			t.startIf(r.subscribed[sid])
+		}
+	}
 }
 
 func (r *Room) onSubscribed(sid string) {
 	r.subscribed[sid] = true
 	if b := r.bound; b != nil && b.out != nil && b.out.trackSID() == sid {
 		b.hearable()
+	}
+	for _, t := range r.tracks {
+		t.startIf(t.out.trackSID() == sid)
 	}
 }
 

@@ -20,19 +20,27 @@ import (
 // trackName is the name of the agent's track, as LiveKit's clients know it.
 const trackName = "roomio_audio"
 
-// output is the agent's voice in the room. It implements session.AudioOutput. Until somebody has
-// subscribed to its track, it holds playback as if paused: nobody would hear the first words.
+// output is a track of ours and the player that feeds it: the agent's voice, for which it implements
+// session.AudioOutput, or a Track. Until somebody has subscribed to its track, it holds playback as if
+// paused: nobody would hear the first words.
 type output struct {
 	*audio.Player
-	track *lksdk.LocalTrack
-	sid   atomic.Pointer[string] // of the publication; another one after a full reconnect
+	track  *lksdk.LocalTrack
+	name   string
+	source livekit.TrackSource
+	sid    atomic.Pointer[string] // of the publication; another one after a full reconnect
 
 	mu      sync.Mutex
 	started bool // somebody can hear us
 	paused  bool // the session paused us
 }
 
-func newOutput(rate int) (*output, error) {
+// newVoice makes the output for the agent's voice.
+func newVoice(rate int) (*output, error) {
+	return newOutput(TrackOptions{Name: trackName, SampleRate: rate}, livekit.TrackSource_MICROPHONE)
+}
+
+func newOutput(o TrackOptions, source livekit.TrackSource) (*output, error) {
 	track, err := lksdk.NewLocalTrack(webrtc.RTPCodecCapability{
 		MimeType:  webrtc.MimeTypeOpus,
 		ClockRate: 48_000,
@@ -42,14 +50,15 @@ func newOutput(rate int) (*output, error) {
 		return nil, fmt.Errorf("audio track: %w", err)
 	}
 	player, err := audio.NewPlayer(trackWriter{track}, &audio.PlayerOptions{
-		SampleRate: rate,
+		SampleRate: o.SampleRate,
+		Queue:      o.Queue,
 		Encoder:    opus.EncoderConfig{Application: opus.Synthesis},
 	})
 	if err != nil {
 		return nil, err
 	}
 	player.Pause()
-	return &output{Player: player, track: track}, nil
+	return &output{Player: player, track: track, name: o.Name, source: source}, nil
 }
 
 // trackWriter sends the packets of a player over a track.
@@ -126,8 +135,8 @@ func (o *output) publish(ctx context.Context, p *lksdk.LocalParticipant) error {
 	published := make(chan result, 1)
 	go func() { // ends within the SDK's own timeout of 10 s
 		pub, err := p.PublishTrack(o.track, &lksdk.TrackPublicationOptions{
-			Name:       trackName,
-			Source:     livekit.TrackSource_MICROPHONE,
+			Name:       o.name,
+			Source:     o.source,
 			DisableDTX: true, // silence is not sent at all
 		})
 		if err == nil && ctx.Err() != nil { // nobody waits any more

@@ -73,6 +73,7 @@ type Room struct {
 	reconnects int
 	subscribed map[string]bool // SIDs of own tracks that somebody subscribed to
 	bound      *binding        // nil while no session uses the room
+	tracks     []*Track        // published beside the agent's voice
 }
 
 // Join connects to a room. It returns when we are in it, or with ErrURL, ErrToken, ErrUnreachable or

@@ -132,7 +132,7 @@ func (r *Room) bind(ctx context.Context, h session.Host, opts IOOptions) (_ *bin
 		}
 	}
 	if !opts.NoAudioOutput {
-		if b.out, err = newOutput(opts.OutputRate); err != nil {
+		if b.out, err = newVoice(opts.OutputRate); err != nil {
 			if b.in != nil {
 				b.in.close()
 			}

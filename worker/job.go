@@ -253,6 +253,15 @@ func (r *Room) Close(ctx context.Context) error {
 	return lk.Close(ctx)
 }
 
+// PublishTrack joins the room if need be and publishes an audio track there, as room.Room.PublishTrack does.
+func (r *Room) PublishTrack(ctx context.Context, o room.TrackOptions) (*room.Track, error) {
+	lk, err := r.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return lk.PublishTrack(ctx, o)
+}
+
 // HangUp implements session.HangUper: it deletes the room, which ends the call for everybody.
 func (r *Room) HangUp(ctx context.Context) error {
 	j := r.job

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/background"
 	"github.com/parley-go/parley/cli"
 	"github.com/parley-go/parley/examples/internal/demo"
 	"github.com/parley-go/parley/llm"
@@ -29,6 +30,7 @@ var (
 	reportPath  = flag.String("report", "report.json", "write the session report to `FILE`")
 	interactive = flag.Bool("interactive", false, "keep the embedded server up and wait for you instead of calling")
 	port        = flag.Int("port", 0, "`PORT` of the embedded server; 0 takes a free one")
+	sounds      = flag.Bool("background", false, "let the caller hear a room around the agent, and typing while it thinks")
 	vadModel    = flag.String("vad-model", "", "Silero ONNX `FILE` to use instead of the embedded one")
 )
 
@@ -81,12 +83,23 @@ func entrypoint(models session.Options) func(context.Context, *worker.Job) error
 	return func(ctx context.Context, job *worker.Job) error {
 		s := session.New(models)
 		watch(s)
+		if *sounds {
+			if err := background.New(office).Start(ctx, s, job.Room()); err != nil {
+				return err
+			}
+		}
 		job.OnShutdown(func(ctx context.Context, reason string) error {
 			showUsage(s.Usage())
 			return nil
 		})
 		return s.Start(ctx, newKelly(), job.Room())
 	}
+}
+
+// office is what is heard behind Kelly.
+var office = background.Options{
+	Ambient:  []background.Sound{{Source: background.RoomTone()}},
+	Thinking: []background.Sound{{Source: background.Typing(), FadeOut: 100 * time.Millisecond}},
 }
 
 func newKelly() *agent.Agent {
