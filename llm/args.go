@@ -104,8 +104,7 @@ func (c *checker) object(s *jsonschema.Schema, obj map[string]any, path string) 
 			c.extra(s, obj, name, path)
 			continue
 		}
-		p = c.deref(p)
-		if obj[name] == nil && !nullable(p) && !slices.Contains(s.Required, name) {
+		if obj[name] == nil && !c.nullable(p, 4) && (c.fallback(p) != nil || !slices.Contains(s.Required, name)) {
 			delete(obj, name) // null stands for the default
 			continue
 		}
@@ -115,14 +114,11 @@ func (c *checker) object(s *jsonschema.Schema, obj map[string]any, path string) 
 		if _, ok := obj[name]; ok {
 			continue
 		}
-		p := c.deref(s.Properties[name])
-		switch {
-		case p.Default != nil:
-			if v, err := decodeJSON(string(p.Default)); err == nil && v != nil {
-				obj[name] = v
-			}
-		case slices.Contains(s.Required, name):
-			c.issue(join(path, name), "missing, expected %s", describe(p))
+		p := s.Properties[name]
+		if def := c.fallback(p); def != nil {
+			obj[name] = def
+		} else if slices.Contains(s.Required, name) {
+			c.issue(join(path, name), "missing, expected %s", describe(c.deref(p)))
 		}
 	}
 }
@@ -137,11 +133,12 @@ func (c *checker) extra(s *jsonschema.Schema, obj map[string]any, name, path str
 			delete(obj, name)
 		}
 	default:
-		obj[name] = c.value(c.deref(a), obj[name], join(path, name))
+		obj[name] = c.value(a, obj[name], join(path, name))
 	}
 }
 
 func (c *checker) value(s *jsonschema.Schema, v any, path string) any {
+	s = c.variant(c.deref(s), v)
 	v = coerce(s, v)
 	if issue := typeIssue(s, v); issue != "" {
 		c.issue(path, "%s", issue)
@@ -156,9 +153,8 @@ func (c *checker) value(s *jsonschema.Schema, v any, path string) any {
 		c.object(s, v, path)
 	case []any:
 		if s.Items != nil {
-			items := c.deref(s.Items)
 			for i := range v {
-				v[i] = c.value(items, v[i], fmt.Sprintf("%s[%d]", path, i))
+				v[i] = c.value(s.Items, v[i], fmt.Sprintf("%s[%d]", path, i))
 			}
 		}
 	}
@@ -180,6 +176,37 @@ func (c *checker) deref(s *jsonschema.Schema) *jsonschema.Schema {
 		s = def
 	}
 	return s
+}
+
+// fallback is the default of s, or of what it refers to; nil for none.
+func (c *checker) fallback(s *jsonschema.Schema) any {
+	for _, s := range []*jsonschema.Schema{s, c.deref(s)} {
+		if v, err := decodeJSON(string(s.Default)); err == nil && v != nil {
+			return v
+		}
+	}
+	return nil
+}
+
+// variant is the one of several schemas that an object or a list is meant for, if that is clear.
+func (c *checker) variant(s *jsonschema.Schema, v any) *jsonschema.Schema {
+	typ := typeOf(v)
+	if s.Type != "" || len(s.Types)+len(s.Properties) > 0 || typ != "object" && typ != "array" {
+		return s
+	}
+	var found *jsonschema.Schema
+	for _, o := range slices.Concat(s.AnyOf, s.OneOf, s.AllOf) {
+		if o = c.deref(o); allows(o, typ) {
+			if found != nil {
+				return s
+			}
+			found = o
+		}
+	}
+	if found == nil {
+		return s
+	}
+	return found
 }
 
 // coerce reads numbers and booleans that a model wrote as strings, and objects and lists that it
@@ -257,14 +284,21 @@ func typeOf(v any) string {
 	}
 }
 
-func nullable(s *jsonschema.Schema) bool {
-	if s.Type == "" && len(s.Types) == 0 {
-		if len(s.AnyOf)+len(s.OneOf) == 0 {
-			return len(s.Enum) == 0
-		}
-		return slices.ContainsFunc(slices.Concat(s.AnyOf, s.OneOf), func(o *jsonschema.Schema) bool { return allows(o, "null") })
+// nullable reports whether s takes null. Alternatives in alternatives are followed depth levels down,
+// since a schema may be one of its own.
+func (c *checker) nullable(s *jsonschema.Schema, depth int) bool {
+	s = c.deref(s)
+	if s.Type != "" || len(s.Types) > 0 || depth == 0 {
+		return allows(s, "null")
 	}
-	return allows(s, "null")
+	isNullable := func(o *jsonschema.Schema) bool { return c.nullable(o, depth-1) }
+	switch {
+	case len(s.AnyOf)+len(s.OneOf) > 0:
+		return slices.ContainsFunc(slices.Concat(s.AnyOf, s.OneOf), isNullable)
+	case len(s.AllOf) > 0:
+		return !slices.ContainsFunc(s.AllOf, func(o *jsonschema.Schema) bool { return !isNullable(o) })
+	}
+	return len(s.Enum) == 0
 }
 
 func inEnum(enum []any, v any) bool {

@@ -136,6 +136,9 @@ func (t *FunctionTool) Call(ctx context.Context, rc any, args string) (out any, 
 	if err != nil {
 		return nil, err
 	}
+	if m := mockOf(ctx, t); m != nil {
+		return m.Call(ctx, rc, string(valid))
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			out, err = nil, &PanicError{Value: p, Stack: debug.Stack()}

@@ -173,6 +173,48 @@ func encodeTimes(s string, n int) string {
 	return s
 }
 
+// TestC087NullMeansTheDefault: null for a parameter that has a default and is not nullable.
+func TestC087NullMeansTheDefault(t *testing.T) {
+	schema := func(properties, required string) string {
+		return `{"type":"object","properties":{` + properties + `},"required":[` + required + `],"$defs":{
+			"Unit":{"type":"string","enum":["c","f"],"default":"c"},
+			"Place":{"type":"object","properties":{"zoom":{"type":"integer","default":3},"at":{"$ref":"#/$defs/Place"}}},
+			"Self":{"anyOf":[{"$ref":"#/$defs/Self"},{"type":"integer"}]},
+			"Maybe":{"anyOf":[{"$ref":"#/$defs/Place"},{"type":"null"}]}}}`
+	}
+	for _, c := range []struct{ name, schema, args, want string }{
+		{"optional", schema(`"n":{"type":"integer","default":5}`, ``), `{"n":null}`, `{"n":5}`},
+		{"no default", schema(`"n":{"type":"integer"}`, ``), `{"n":null}`, `{}`},
+		{"listed as required", schema(`"n":{"type":"integer","default":5}`, `"n"`), `{"n":null}`, `{"n":5}`},
+		{"default beside a reference", schema(`"u":{"$ref":"#/$defs/Unit","default":"f"}`, `"u"`), `{"u":null}`, `{"u":"f"}`},
+		{"default behind a reference", schema(`"u":{"$ref":"#/$defs/Unit"}`, ``), `{"u":null}`, `{"u":"c"}`},
+		{"nullable", schema(`"n":{"type":["integer","null"],"default":5}`, ``), `{"n":null}`, `{"n":null}`},
+		{"nullable by reference", schema(`"p":{"$ref":"#/$defs/Maybe","default":{}}`, ``), `{"p":null}`, `{"p":null}`},
+		{"nested", schema(`"p":{"$ref":"#/$defs/Place"}`, ``), `{"p":{"zoom":null,"at":{"zoom":null}}}`, `{"p":{"at":{"zoom":3},"zoom":3}}`},
+		{"in a list", schema(`"l":{"type":"array","items":{"$ref":"#/$defs/Place"}}`, ``), `{"l":[{"zoom":null}]}`, `{"l":[{"zoom":3}]}`},
+		{"in a map", schema(`"m":{"type":"object","additionalProperties":{"$ref":"#/$defs/Place"}}`, ``), `{"m":{"x":{"zoom":null}}}`, `{"m":{"x":{"zoom":3}}}`},
+		{"in one of several", schema(`"p":{"$ref":"#/$defs/Maybe"}`, ``), `{"p":{"zoom":null}}`, `{"p":{"zoom":3}}`},
+		{"in all of one", schema(`"p":{"allOf":[{"$ref":"#/$defs/Place"}],"default":{"zoom":9}}`, ``), `{"p":null}`, `{"p":{"zoom":9}}`},
+		{"one of itself", schema(`"s":{"$ref":"#/$defs/Self"}`, ``), `{"s":null}`, `{}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got string
+			tool := llm.NewRawTool("f", "", json.RawMessage(c.schema), func(_ context.Context, _ any, args json.RawMessage) (any, error) {
+				got = string(args)
+				return nil, nil
+			})
+			if _, err := tool.Call(t.Context(), nil, c.args); err != nil || got != c.want {
+				t.Errorf("the tool saw %s, %v, want %s", got, err, c.want)
+			}
+		})
+	}
+	var got weatherArgs
+	args := `{"location":"Paris","days":null,"place":{"lat":1,"long":2,"zoom":null}}`
+	if _, err := weather(&got).Call(t.Context(), &runContext{}, args); err != nil || got.Days != 0 || *got.Place != (place{1, 2, 3}) || got.Unit != "celsius" {
+		t.Errorf("the typed tool saw %+v, %v", got, err)
+	}
+}
+
 func TestCanonical(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{``, `{}`},
@@ -264,6 +306,33 @@ func TestRawTool(t *testing.T) {
 	}
 	if _, err := tool.Call(t.Context(), nil, `{"q":[]}`); !errors.As(err, &e) || !strings.Contains(err.Error(), "q: expected string, got array") {
 		t.Errorf("through the reference: %v", err)
+	}
+}
+
+func TestMocksStandInForTools(t *testing.T) {
+	mock := func(what string) *llm.FunctionTool {
+		return llm.NewTool("lookup_weather", "", func(_ context.Context, _ *runContext, in struct {
+			Location string `json:"location"`
+		}) (string, error) {
+			return what + " in " + in.Location, nil
+		})
+	}
+	real, outer, inner := weather(new(weatherArgs)), mock("rain"), mock("snow")
+	ctx := llm.WithMocks(t.Context(), outer, named("other"))
+	for _, c := range []struct {
+		ctx  context.Context
+		want string
+	}{{t.Context(), "sunny"}, {ctx, "rain in Oslo"}, {llm.WithMocks(ctx, inner), "snow in Oslo"}, {llm.WithMocks(ctx), "rain in Oslo"}} {
+		if v, err := real.Call(c.ctx, &runContext{}, `{"location":"Oslo","days":3}`); v != c.want || err != nil {
+			t.Errorf("got %v, %v, want %s", v, err, c.want)
+		}
+	}
+	var e *llm.ArgumentError
+	if _, err := real.Call(ctx, nil, `{"location":"Oslo","days":"many"}`); !errors.As(err, &e) {
+		t.Errorf("arguments that do not fit the real tool: %v", err)
+	}
+	if v, err := outer.Call(ctx, &runContext{}, `{"location":"Oslo"}`); v != "rain in Oslo" || err != nil {
+		t.Errorf("a mock by itself: %v, %v", v, err)
 	}
 }
 

@@ -382,7 +382,8 @@ type ttsScript struct {
 	mu           sync.Mutex
 	ttfb, length time.Duration
 	chars        int64
-	open, peak   int // streams that have not ended
+	open, peak   int             // streams that have not ended
+	text         strings.Builder // all that was pushed
 }
 
 // most is how many syntheses ran at the same time.
@@ -390,6 +391,13 @@ func (s *ttsScript) most() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.peak
+}
+
+// pushed is all that was to be spoken.
+func (s *ttsScript) pushed() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // lasts sets how long every later text takes.
@@ -424,6 +432,7 @@ type ttsStream struct {
 func (x *ttsStream) Push(_ context.Context, text string) error {
 	x.text += text
 	x.s.mu.Lock()
+	x.s.text.WriteString(text)
 	x.s.chars += int64(len([]rune(text)))
 	x.s.mu.Unlock()
 	return nil

@@ -7,6 +7,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
@@ -44,15 +45,18 @@ type Options struct {
 	// MaxUnrecoverableErrors is how many final errors in a row each kind of model may have before
 	// the session closes: default 3.
 	MaxUnrecoverableErrors opt.Value[int]
-	// RawText hands the model's text to the TTS as it is. Otherwise markdown and emoji are left out
-	// of what is spoken; transcripts and history always keep them.
-	RawText bool
+	// TextTransforms filter, in order, the text that is handed to the TTS; transcripts and history
+	// keep the model's. Default tokenize.StripMarkdown and tokenize.StripEmoji; off: the text as it
+	// is. tokenize.Replace mends how names are spoken.
+	TextTransforms opt.Value[[]tokenize.Transform]
 
 	// Userdata is anything the application wants at hand in tools and hooks.
 	Userdata any
 	// Logger is where the session logs; default slog.Default().
 	Logger *slog.Logger
 }
+
+var defaultTransforms = []tokenize.Transform{tokenize.StripMarkdown, tokenize.StripEmoji}
 
 const (
 	defaultAECWarmup      = 3 * time.Second

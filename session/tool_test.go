@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
@@ -91,50 +92,100 @@ func TestC082ToolWithoutResult(t *testing.T) {
 	})
 }
 
-func TestToolErrorsAreToldToTheModel(t *testing.T) {
-	fails := llm.NewTool("fails", "", func(context.Context, *agent.RunContext, place) (string, error) {
-		return "", errors.New("password is hunter2")
+// toolCall lets the model call a tool and then say "Well", and returns what the history has of it.
+func toolCall(t *testing.T, tools []llm.Tool, name, args string) (output *chat.FunctionCallOutput, call *chat.FunctionCall, answered bool) {
+	synctest.Test(t, func(t *testing.T) {
+		c := oneTurn(t, &agent.Agent{Tools: tools}, scripted.Answer{Calls: callsTool(name, args)}, scripted.Answer{Text: "Well"})
+		for it := range c.s.History().All() {
+			switch it := it.(type) {
+			case *chat.FunctionCall:
+				call = it
+			case *chat.FunctionCallOutput:
+				output = it
+			case *chat.Message:
+				answered = it.Role == chat.Assistant
+			}
+		}
+		if call == nil || output == nil || call.CallID != output.CallID {
+			t.Errorf("call and output are not both in the history:\n%s", c.history())
+			call, output = &chat.FunctionCall{}, &chat.FunctionCallOutput{}
+		}
+		if c.s.AgentState() != agent.Listening {
+			t.Errorf("the agent is %s at the end", c.s.AgentState())
+		}
+		c.close()
 	})
-	refuses := llm.NewTool("refuses", "", func(context.Context, *agent.RunContext, place) (string, error) {
-		return "", llm.ToolErrorf("no such place")
-	})
-	panics := llm.NewTool("panics", "", func(context.Context, *agent.RunContext, place) (string, error) { panic("oops") })
-	for _, tt := range []struct{ name, tool, args, want string }{
-		{"C083 unknown tool", "nothing", "{}", `unknown function "nothing"; available: fails, refuses, panics`},
-		{"C084 wrong arguments", "fails", `{"location": 7}`, "location"},
-		{"C085 internal failure", "fails", `{"location":"x"}`, "An internal error occurred."},
-		{"tool error", "refuses", `{"location":"x"}`, "no such place"},
-		{"panic", "panics", `{"location":"x"}`, "An internal error occurred."},
+	return output, call, answered
+}
+
+// returns is a tool that does what f does.
+func returns(name string, f func() (any, error)) *llm.FunctionTool {
+	return llm.NewTool(name, "", func(context.Context, *agent.RunContext, place) (any, error) { return f() })
+}
+
+func TestC083UnknownToolIsToldToTheModel(t *testing.T) {
+	out, _, answered := toolCall(t, []llm.Tool{weather(0), silent("note")}, "nothing", "{}")
+	if want := `unknown function "nothing"; available: weather, note`; out.Output != want || !out.IsError || !answered {
+		t.Errorf("output %+v, answered %v, want the error %s", out, answered, want)
+	}
+}
+
+func TestC084WrongArgumentsAreToldToTheModel(t *testing.T) {
+	for args, field := range map[string]string{"{}": "location: missing", `{"location": 7}`: "location: expected string"} {
+		ran := false
+		tool := returns("lookup", func() (any, error) { ran = true; return nil, nil })
+		out, _, answered := toolCall(t, []llm.Tool{tool}, "lookup", args)
+		if !strings.Contains(out.Output, "lookup") || !strings.Contains(out.Output, field) || !out.IsError || !answered || ran {
+			t.Errorf("%s: output %+v, answered %v, ran %v", args, out, answered, ran)
+		}
+	}
+}
+
+func TestC085NothingOfAFailureLeaks(t *testing.T) {
+	for name, tool := range map[string]*llm.FunctionTool{
+		"error": returns("f", func() (any, error) { return "half a result", errors.New("password is hunter2") }),
+		"panic": returns("f", func() (any, error) { panic("password is hunter2") }),
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := oneTurn(t, &agent.Agent{Tools: []llm.Tool{fails, refuses, panics}},
-					scripted.Answer{Calls: callsTool(tt.tool, tt.args)}, scripted.Answer{Text: "Sorry about that"})
-				var output string
-				for line := range strings.SplitSeq(c.history(), "\n") {
-					if strings.HasPrefix(line, "output ") {
-						output = line
-					}
-				}
-				if !strings.Contains(output, tt.want) || !strings.HasSuffix(output, "[error]") || strings.Contains(output, "hunter2") {
-					t.Errorf("%q, want an error with %q", output, tt.want)
-				}
-				if !strings.Contains(c.history(), "assistant: Sorry about that") {
-					t.Errorf("no answer after the error:\n%s", c.history())
-				}
-				c.close()
-			})
-		})
+		out, _, answered := toolCall(t, []llm.Tool{tool}, "f", `{"location":"x"}`)
+		if out.Output != "An internal error occurred." || !out.IsError || !answered {
+			t.Errorf("%s: output %+v, answered %v", name, out, answered)
+		}
+	}
+	out, _, _ := toolCall(t, []llm.Tool{returns("f", func() (any, error) { return nil, llm.ToolErrorf("no such place") })}, "f", `{"location":"x"}`)
+	if out.Output != "no such place" || !out.IsError {
+		t.Errorf("a tool error is told as %+v", out)
 	}
 }
 
 func TestC086BrokenArgumentsAreRepaired(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := oneTurn(t, &agent.Agent{Tools: []llm.Tool{weather(0)}},
-			scripted.Answer{Calls: callsTool("weather", `{"location": "Paris",}`)}, scripted.Answer{Text: "Sunny"})
-		c.wantHistory("handoff  -> default_agent", "user: Question", `call weather({"location":"Paris"})`, "output sunny in Paris", "assistant: Sunny")
-		c.close()
-	})
+	for _, args := range []string{`{"location": "Paris",}`, `{'location': 'Paris'}<|im_end|>`, `<tool_call>{"location":"Paris"}</tool_call>`, `"{\"location\":\"Paris\"}"`} {
+		out, call, answered := toolCall(t, []llm.Tool{weather(0)}, "weather", args)
+		if out.Output != "sunny in Paris" || out.IsError || !answered || call.Arguments != `{"location":"Paris"}` {
+			t.Errorf("%s: call %+v, output %+v, answered %v", args, call, out, answered)
+		}
+	}
+	for _, args := range []string{`["Paris"]`, `"Paris"`, `{"location":"Par`} {
+		out, _, answered := toolCall(t, []llm.Tool{weather(0)}, "weather", args)
+		if !strings.Contains(out.Output, "weather") || !out.IsError || !answered {
+			t.Errorf("%s: output %+v, answered %v", args, out, answered)
+		}
+	}
+}
+
+func TestC089StopResponseAndAgentsAreAnsweredSilently(t *testing.T) {
+	for name, tool := range map[string]*llm.FunctionTool{
+		"stop response": returns("f", func() (any, error) { return "ignored", llm.ErrStopResponse }),
+		"agent":         returns("f", func() (any, error) { return &agent.Agent{ID: "next"}, nil }),
+		"handoff":       returns("f", func() (any, error) { return agent.Handoff{Agent: &agent.Agent{ID: "next"}}, nil }),
+	} {
+		if out, _, answered := toolCall(t, []llm.Tool{tool}, "f", `{"location":"x"}`); out.Output != "" || out.IsError || answered {
+			t.Errorf("%s: output %+v, answered %v", name, out, answered)
+		}
+	}
+	out, _, answered := toolCall(t, []llm.Tool{returns("f", func() (any, error) { return make(chan int), nil })}, "f", `{"location":"x"}`)
+	if out.Output != "An internal error occurred." || !out.IsError || !answered {
+		t.Errorf("an unusable output is told as %+v, answered %v", out, answered)
+	}
 }
 
 func TestC088ToolSurvivesInterruption(t *testing.T) {
@@ -149,6 +200,22 @@ func TestC088ToolSurvivesInterruption(t *testing.T) {
 		c.close()
 		c.wantHistory("handoff  -> default_agent", "user: Weather?", "assistant: one two [interrupted]",
 			`call weather({"location":"Paris"})`, "output sunny in Paris", "user: Never mind", "assistant: Fine.")
+	})
+}
+
+func TestMockedTool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: callsTool("weather", `{"location":"Paris"}`)}, scripted.Answer{Text: "Well"})
+		c.s = session.New(c.opt)
+		mock := llm.NewTool("weather", "", func(context.Context, *agent.RunContext, struct{}) (string, error) {
+			return "", llm.ToolErrorf("offline")
+		})
+		if err := c.s.Start(llm.WithMocks(t.Context(), mock), &agent.Agent{Tools: []llm.Tool{weather(0)}}, c.room); err != nil {
+			t.Fatal(err)
+		}
+		_ = c.s.GenerateReply(agent.Reply{UserInput: "Weather?"}).Wait(t.Context())
+		c.close()
+		c.wantHistory("handoff  -> default_agent", "user: Weather?", `call weather({"location":"Paris"})`, "output offline [error]", "assistant: Well")
 	})
 }
 

@@ -292,23 +292,17 @@ func (u *utterance) firstAudio() time.Time {
 // feed hands text to the synthesiser, without what cannot be spoken.
 func (u *utterance) feed(s *tts.Stream, text iter.Seq[string]) {
 	push := func(t string) bool { return t == "" || s.Push(t) == nil }
-	if u.r.opt.RawText {
-		for t := range text {
-			if !push(t) {
-				return
-			}
-		}
-		_ = s.EndInput()
-		return
+	var filters []tokenize.Filter
+	for _, transform := range u.r.opt.TextTransforms.Default(defaultTransforms) {
+		filters = append(filters, transform())
 	}
-	var markdown tokenize.Markdown
-	var emoji tokenize.Emoji
+	f := tokenize.Chain(filters...)
 	for t := range text {
-		if !push(emoji.Push(markdown.Push(t))) {
+		if !push(f.Push(t)) {
 			return
 		}
 	}
-	push(emoji.Push(markdown.Flush()) + emoji.Flush())
+	push(f.Flush())
 	_ = s.EndInput()
 }
 

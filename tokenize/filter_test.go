@@ -116,10 +116,8 @@ func TestC125FiltersDoNotDependOnChunks(t *testing.T) {
 	filters := map[string]func() Filter{
 		"markdown": func() Filter { return new(Markdown) },
 		"emoji":    func() Filter { return new(Emoji) },
-		"replace": func() Filter {
-			return NewReplacer(map[string]string{"hello": "hi", "helloWorld": "hey", "the John": "x", "你": "ni", "**": "star"}, false)
-		},
-		"chain": func() Filter { return Chain(new(Markdown), new(Emoji)) },
+		"replace":  Replace(map[string]string{"hello": "hi", "helloWorld": "hey", "the John": "x", "你": "ni", "**": "star"}),
+		"chain":    func() Filter { return Chain(StripMarkdown(), StripEmoji()) },
 	}
 	for name, make := range filters {
 		t.Run(name, func(t *testing.T) {

@@ -149,7 +149,7 @@ func TestCopy(t *testing.T) {
 	}
 }
 
-func TestTruncate(t *testing.T) {
+func TestC122Truncate(t *testing.T) {
 	for _, c := range []struct {
 		max  int
 		want string
