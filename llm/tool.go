@@ -37,6 +37,13 @@ type FunctionTool struct {
 	// IgnoreOnEnter hides the tool from the replies that an agent's OnEnter asks for through its
 	// RunContext, and from what follows of them.
 	IgnoreOnEnter bool
+	// Cancellable lets the model end calls that still run, by two tools that the session adds. The
+	// context of the function ends then.
+	Cancellable bool
+	// Duplicates says what becomes of a call while an earlier one still runs; by default both run.
+	Duplicates Duplicates
+	// SameArguments has only calls with the same arguments count as Duplicates of each other.
+	SameArguments bool
 
 	schema *jsonschema.Resolved
 	call   func(ctx context.Context, rc any, args []byte) (any, error)
@@ -117,12 +124,21 @@ func (t *FunctionTool) Err() error {
 	if t.err == nil && t.call == nil {
 		return fmt.Errorf("tool %q was not made by NewTool or NewRawTool", t.Name)
 	}
+	switch t.Duplicates {
+	case AllowDuplicates, RejectDuplicates, ConfirmDuplicates, ReplaceDuplicates:
+	default:
+		return fmt.Errorf("tool %q: unknown way %q to deal with duplicates", t.Name, t.Duplicates)
+	}
 	return t.err
 }
 
 // Spec is the tool as the model sees it.
 func (t *FunctionTool) Spec() driver.ToolSpec {
-	return driver.ToolSpec{Name: t.Name, Description: t.Description, Parameters: t.Parameters}
+	spec := driver.ToolSpec{Name: t.Name, Description: t.Description, Parameters: t.Parameters}
+	if t.Duplicates == ConfirmDuplicates && t.schema != nil {
+		spec.Parameters = t.confirmable()
+	}
+	return spec
 }
 
 // Call runs the function with the model's arguments, after repairing and checking them, and
