@@ -101,13 +101,12 @@ type RunContext struct {
 	session Session
 	speech  *Speech
 	call    *chat.FunctionCall
-	playout func(context.Context) error
+	runtime ToolRuntime
 }
 
-// NewRunContext is for sessions, and for tests of tools. speech and call may be nil; playout waits
-// for the end of the step's audio and may be nil.
-func NewRunContext(s Session, speech *Speech, call *chat.FunctionCall, playout func(context.Context) error) *RunContext {
-	return &RunContext{session: s, speech: speech, call: call, playout: playout}
+// NewRunContext is for sessions, and for tests of tools. speech, call and runtime may be nil.
+func NewRunContext(s Session, speech *Speech, call *chat.FunctionCall, runtime ToolRuntime) *RunContext {
+	return &RunContext{session: s, speech: speech, call: call, runtime: runtime}
 }
 
 // Session is the conversation.
@@ -129,10 +128,10 @@ func (rc *RunContext) DisallowInterruptions() error {
 
 // WaitForPlayout waits until what the agent said before this tool call has been heard.
 func (rc *RunContext) WaitForPlayout(ctx context.Context) error {
-	if rc.playout == nil {
+	if rc.runtime == nil {
 		return nil
 	}
-	return rc.playout(ctx)
+	return rc.runtime.WaitForPlayout(ctx)
 }
 
 // Userdata is what the application attached to the session, as a T.

@@ -47,9 +47,10 @@ func (sp *Speech) ID() string { return sp.id }
 func (sp *Speech) Done() <-chan struct{} { return sp.done }
 
 // Wait waits until the speech is over or ctx ends. Its error is never the speech's own: see Err.
-// A tool that waits for the speech that called it gets ErrSelfWait.
+// A tool that waits for the speech that called it gets ErrSelfWait, unless RunContext.Update has let the
+// speech go on.
 func (sp *Speech) Wait(ctx context.Context) error {
-	if rc := RunContextFrom(ctx); rc != nil && rc.speech == sp && rc.call != nil {
+	if rc := RunContextFrom(ctx); rc != nil && rc.speech == sp && rc.call != nil && (rc.runtime == nil || !rc.runtime.InBackground()) {
 		return ErrSelfWait
 	}
 	select {

@@ -237,6 +237,9 @@ func (r *run) handOver(a *agent.Agent) error {
 		if old.waitIdle(r.ctx) != nil {
 			return // the session closes, and abandons next
 		}
+		ctx, cancel := context.WithTimeout(r.ctx, drainLimit)
+		defer cancel()
+		r.drainCalls(ctx, old)
 		r.ask(func() { r.takeOver(next, old) })
 	})
 	return nil

@@ -103,10 +103,18 @@ func (r *run) finishSpeaking(hurry context.Context) {
 	ctx, cancel = context.WithTimeout(hurry, idle)
 	defer cancel()
 	if act.waitIdle(ctx) == nil {
+		if drain {
+			r.drainCalls(ctx, nil)
+		}
 		return
 	}
-	r.ask(func() { _ = r.interruptAll(true) })
-	act.cancel() // the tools that still run
+	r.ask(func() {
+		_ = r.interruptAll(true)
+		for _, k := range r.calls {
+			k.cancel()
+		}
+		act.cancel()
+	})
 	ctx, cancel = context.WithTimeout(r.ctx, idleLimit)
 	defer cancel()
 	if err := act.waitIdle(ctx); err != nil {
@@ -155,6 +163,9 @@ func (r *run) tearDown() {
 	hangUp := false
 	var closing []<-chan struct{} // toolsets
 	r.ask(func() {
+		for len(r.calls) > 0 {
+			r.cancelCall(r.calls[0])
+		}
 		for _, act := range []*activity{r.act, r.next} {
 			if act != nil {
 				r.abandon(act)

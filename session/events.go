@@ -101,17 +101,42 @@ type ToolCallStatus string
 
 // The states of a tool call.
 const (
-	ToolStarted ToolCallStatus = "started"
-	ToolDone    ToolCallStatus = "done"
-	ToolFailed  ToolCallStatus = "error"
+	ToolStarted   ToolCallStatus = "started"
+	ToolUpdated   ToolCallStatus = "updated" // by RunContext.Update
+	ToolDone      ToolCallStatus = "done"
+	ToolFailed    ToolCallStatus = "error"
+	ToolCancelled ToolCallStatus = "cancelled" // by the model, by a call that replaces it, or by the end of its agent
 )
 
-// ToolExecutionUpdated tells about one tool call: once that it started, exactly once how it ended.
+// ToolExecutionUpdated tells about one tool call: once that it started, exactly once how it ended, and
+// what it told meanwhile.
 type ToolExecutionUpdated struct {
 	At
-	Call    *chat.FunctionCall
+	Call *chat.FunctionCall
+	// ID is the call id under which the model is told: that of Call, or, once that has its output, one
+	// derived from it.
+	ID      string
 	Status  ToolCallStatus
-	Message string // the output, once it ended
+	Message string // the update, or the output once the call ended
+}
+
+// ToolReplyStatus is what has become of a reply to what tools in the background have told.
+type ToolReplyStatus string
+
+// The states of such a reply.
+const (
+	ReplyScheduled   ToolReplyStatus = "scheduled"
+	ReplyCompleted   ToolReplyStatus = "completed"
+	ReplyInterrupted ToolReplyStatus = "interrupted"
+	ReplySkipped     ToolReplyStatus = "skipped" // the agent had nothing to say
+)
+
+// ToolReplyUpdated tells about a reply to what tools in the background have told.
+type ToolReplyUpdated struct {
+	At
+	UpdateIDs []string // as in ToolExecutionUpdated.ID
+	SpeechID  string
+	Status    ToolReplyStatus
 }
 
 // MetricsCollected hands over a metrics event of the session.
@@ -165,6 +190,7 @@ func (SpeechCreated) EventType() string          { return "speech_created" }
 func (AgentFalseInterruption) EventType() string { return "agent_false_interruption" }
 func (FunctionToolsExecuted) EventType() string  { return "function_tools_executed" }
 func (ToolExecutionUpdated) EventType() string   { return "tool_execution_updated" }
+func (ToolReplyUpdated) EventType() string       { return "tool_reply_updated" }
 func (MetricsCollected) EventType() string       { return "metrics_collected" }
 func (UsageUpdated) EventType() string           { return "session_usage_updated" }
 func (TurnCompleted) EventType() string          { return "turn_completed" }

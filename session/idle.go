@@ -14,7 +14,8 @@ type floor struct{ _ byte } // not empty: two of them must differ
 // idleWaiter is something to be done in the first quiet moment.
 type idleWaiter struct {
 	floor *floor      // a floor that does not hold this waiter up; nil for none
-	ready func() bool // what must hold besides; nil for nothing
+	call  *toolCall   // the tool that waits; nil for none
+	owes  bool        // the tool also waits until the user was told what it has told
 	f     func(error) // called once, on the loop: nil in the quiet moment, else why there will be none
 }
 
@@ -32,20 +33,30 @@ func (r *run) forgetIdle(w *idleWaiter) {
 // moment for the others.
 func (r *run) serveIdle() {
 	for {
+		var err error
 		i := slices.IndexFunc(r.idlers, func(w *idleWaiter) bool {
-			return r.closing != nil || r.quiet() && (r.floor == nil || r.floor == w.floor) && (w.ready == nil || w.ready())
+			switch {
+			case r.closing != nil:
+				err = agent.ErrNotRunning
+			case r.next != nil && w.call.holdsUp(r.act):
+				err = agent.ErrSelfWait
+			default:
+				return r.quiet() && (r.floor == nil || r.floor == w.floor) && !(w.owes && r.owesReply(w.call))
+			}
+			return true
 		})
 		if i < 0 {
 			return
 		}
 		w := r.idlers[i]
 		r.idlers = slices.Delete(r.idlers, i, i+1)
-		if r.closing != nil {
-			w.f(agent.ErrNotRunning)
-		} else {
-			w.f(nil)
-		}
+		w.f(err)
 	}
+}
+
+// holdsUp reports whether a handoff of act waits for the call. k may be nil.
+func (k *toolCall) holdsUp(act *activity) bool {
+	return k != nil && k.act == act && !isClosed(k.ended) && !(k.shared && k.background.Load())
 }
 
 // quiet reports whether nobody speaks, is about to, or has said something that is still to be
@@ -71,6 +82,7 @@ func (r *run) awaitIdle(ctx context.Context, w *idleWaiter) error {
 	if ctx.Value(heldUpKey{}) != nil {
 		return agent.ErrSelfWait
 	}
+	w.call = callOf(ctx)
 	done := make(chan error, 1) // one result
 	if f := w.f; f != nil {
 		w.f = func(err error) { f(err); done <- err }
@@ -106,7 +118,8 @@ func floorOf(ctx context.Context) *floor {
 // answered, no other agent is taking over, and nobody else has the floor. Tools that still run are no
 // hindrance once their speech was heard. It waits on through handoffs. When the session closes it
 // returns agent.ErrNotRunning; a hook that the session itself waits for (OnUserTurnCompleted, OnExit)
-// gets agent.ErrSelfWait. Ending ctx ends the waiting and nothing else.
+// gets agent.ErrSelfWait, and so does a tool that a handoff waits for. Ending ctx ends the waiting and
+// nothing else.
 func (s *Session) WaitForIdle(ctx context.Context) error {
 	r := s.current()
 	if r == nil {
@@ -117,7 +130,8 @@ func (s *Session) WaitForIdle(ctx context.Context) error {
 
 // Foreground waits for a quiet moment as WaitForIdle does, and runs f with the floor: until f returns,
 // nobody else finds the session idle. WaitForIdle and Foreground with the context that f gets are
-// exempt. The error is that of the waiting or of f.
+// exempt. A tool in the background first waits until the user was told what it has told. The error is
+// that of the waiting or of f.
 func (s *Session) Foreground(ctx context.Context, f func(ctx context.Context) error) error {
 	r := s.current()
 	if r == nil {
@@ -139,7 +153,7 @@ func (s *Session) Foreground(ctx context.Context, f func(ctx context.Context) er
 			r.floor = nil
 		}
 	})
-	err := r.awaitIdle(ctx, &idleWaiter{f: func(err error) {
+	err := r.awaitIdle(ctx, &idleWaiter{owes: callOf(ctx) != nil, f: func(err error) {
 		if err == nil {
 			r.floor = got
 		}

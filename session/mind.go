@@ -43,7 +43,7 @@ func (s *Session) meet(a *agent.Agent) error {
 
 // lookAt flattens tools of an agent, with those of the session.
 func (s *Session) lookAt(tools []llm.Tool) (sets []llm.ManagedToolset, all *llm.ToolContext, err error) {
-	if all, err = llm.NewToolContext(slices.Concat(s.opt.Tools, tools)...); err == nil {
+	if all, err = s.toolContext(tools); err == nil {
 		sets, err = managedIn(tools)
 	}
 	return sets, all, err
@@ -103,7 +103,8 @@ func (q *replyRequest) compose(act *activity) {
 	if q.instructions != "" {
 		c.Add(chat.NewMessage(chat.System, q.instructions))
 	}
-	q.messages, q.tools = c, slices.Concat(act.r.opt.Tools, act.mind.tools)
+	act.r.underWay(act, c)
+	q.messages, q.tools = c, act.r.s.tools(act.mind)
 	q.wait = act.r.ready(slices.Concat(act.r.ownSets, act.mind.sets)...)
 }
 

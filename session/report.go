@@ -182,8 +182,10 @@ func eventJSON(e Event) map[string]any {
 	case FunctionToolsExecuted:
 		m["function_calls"], m["function_call_outputs"] = e.Calls, e.Outputs
 	case ToolExecutionUpdated:
-		m["call_id"], m["name"], m["status"] = e.Call.CallID, e.Call.Name, e.Status
+		m["id"], m["call_id"], m["name"], m["status"] = e.ID, e.Call.CallID, e.Call.Name, e.Status
 		putText(m, "message", e.Message)
+	case ToolReplyUpdated:
+		m["update_ids"], m["speech_id"], m["status"] = e.UpdateIDs, e.SpeechID, e.Status
 	case TurnCompleted:
 		m["turn"] = latencyJSON(e.TurnLatency)
 	case ErrorOccurred:

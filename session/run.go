@@ -73,8 +73,12 @@ type run struct {
 	resume             timer  // ends the pause
 	resumeWaits        bool   // the pause ends if the open decision finds no turn
 	aec                timer
-	warmed             bool // the echo warm-up has begun
-	toolsRunning       int
+	warmed             bool         // the echo warm-up has begun
+	calls              []*toolCall  // tools that run
+	late               []lateResult // of tools in the background, that the user was not told yet
+	lateReply          *lateReply   // tells him; nil for none
+	lateWaits          bool         // for a quiet moment to begin one
+	fillers            []*filler
 	idlers             []*idleWaiter // wait for a quiet moment, in order
 	floor              *floor        // whose quiet moment it is; nil for everybody's
 	claims             int           // of the user's turn, by programs
@@ -312,6 +316,9 @@ func (r *run) setAgentState(st agent.State) {
 	if r.io.AgentState != nil {
 		r.io.AgentState(st)
 	}
+	if st == agent.Speaking || st == agent.Thinking {
+		r.stirFillers(nil)
+	}
 	r.emit(AgentStateChanged{at(now()), old, st})
 	r.watchAway()
 	r.watchEars()
@@ -324,13 +331,16 @@ func (r *run) setUserState(st agent.UserState, t time.Time) {
 	old := r.userState
 	r.userState = st
 	r.s.userState.Store(st)
+	if st == agent.UserSpeaking {
+		r.stirFillers(nil)
+	}
 	r.emit(UserStateChanged{at(t), old, st})
 	r.watchAway()
 }
 
 // watchAway arms the away timer while both sides listen and somebody is there.
 func (r *run) watchAway() {
-	if r.opt.UserAwayTimeout.IsOff() || r.closing != nil || !r.outputReady || r.toolsRunning > 0 ||
+	if r.opt.UserAwayTimeout.IsOff() || r.closing != nil || !r.outputReady || len(r.calls) > 0 ||
 		r.userState != agent.UserListening || r.agentState != agent.Listening {
 		r.away.stop()
 		return

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 )
@@ -18,10 +19,11 @@ import (
 // and Report when it is closed; it may be started again. All methods may be called from any
 // goroutine.
 type Session struct {
-	id     string
-	opt    Options
-	log    *slog.Logger
-	events *dispatcher
+	id        string
+	opt       Options
+	taskTools []llm.Tool // see toolContext
+	log       *slog.Logger
+	events    *dispatcher
 
 	agentState atomic.Value // agent.State
 	userState  atomic.Value // agent.UserState
@@ -51,6 +53,7 @@ func New(o Options) *Session {
 		history: &chat.Context{},
 		minds:   make(map[*agent.Agent]*mind),
 	}
+	s.taskTools = s.newTaskTools()
 	s.agentState.Store(agent.Initializing)
 	s.userState.Store(agent.UserListening)
 	return s

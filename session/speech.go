@@ -180,6 +180,7 @@ func (r *run) finish(sp *speech, err error) {
 		act.queue = slices.Delete(act.queue, i, i+1)
 	}
 	delete(act.live, sp)
+	r.repliedLate(sp)
 	if len(act.live) == 0 {
 		close(act.idle)
 		act.idle = make(chan struct{})
@@ -211,6 +212,7 @@ func (r *run) interrupt(sp *speech, force bool) error {
 	}
 	close(sp.stopped)
 	sp.cancel()
+	r.dropFillers(func(f *filler) bool { return f.call.sp == sp })
 	if sp.act.current == sp && r.mouth != nil {
 		r.mouth.clear()
 	}

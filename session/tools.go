@@ -1,10 +1,7 @@
 package session
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -20,10 +17,13 @@ const (
 	handoffDroppedText  = "The handoff was not completed because the user interrupted."
 	severalAgentsText   = "Only one agent can take over."
 	toolsNotAllowedText = "tools may not be called in this reply"
+	toolCancelledText   = "The call was cancelled."
+	handoffLateText     = "The handoff was not possible: the tool was in the background by then."
 )
 
 // toolRound is what the model wants done in one step. Calls run in parallel with each other and
-// with what the agent says; they begin when the step may be heard, and outlive its interruption.
+// with what the agent says; they begin when the step may be heard, and outlive its interruption. The
+// round is over when every call has a result or has gone into the background.
 type toolRound struct {
 	r   *run
 	sp  *speech
@@ -64,11 +64,8 @@ func (t *toolRound) run(calls *pipe[llm.ToolCall]) {
 		t.mu.Lock()
 		t.started++
 		t.mu.Unlock()
-		t.wg.Add(1)
-		t.r.goDo("tool "+c.Name, func() {
-			defer t.wg.Done()
-			t.call(c)
-		})
+		k := t.newCall(c)
+		t.r.goDo("tool "+c.Name, k.run)
 	}
 }
 
@@ -122,53 +119,6 @@ func (t *toolRound) empty() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.started == 0
-}
-
-func (t *toolRound) call(c llm.ToolCall) {
-	item := &chat.FunctionCall{CallID: c.CallID, Name: c.Name, Arguments: c.Arguments, GroupID: t.group, Extra: c.Extra}
-	item.CreatedAt = t.r.stamp()
-	if args, err := llm.Canonical(c.Arguments); err == nil {
-		item.Arguments = args // later turns see valid JSON
-	}
-	t.r.ask(func() {
-		t.r.toolsRunning++
-		t.sp.working++
-		t.r.watchAway()
-		t.r.emit(ToolExecutionUpdated{At: at(now()), Call: item, Status: ToolStarted})
-	})
-	v, err := t.invoke(item)
-	res := t.result(item, v, err)
-	res.output.CreatedAt = t.r.stamp()
-	t.mu.Lock()
-	t.results = append(t.results, res)
-	t.mu.Unlock()
-	t.r.ask(func() {
-		t.r.toolsRunning--
-		t.sp.working--
-		t.r.watchAway()
-		status := ToolDone
-		if res.output.IsError {
-			status = ToolFailed
-		}
-		t.r.emit(ToolExecutionUpdated{At: at(now()), Call: item, Status: status, Message: res.output.Output})
-	})
-}
-
-func (t *toolRound) invoke(item *chat.FunctionCall) (any, error) {
-	f, ok := t.gen.tools.Get(item.Name)
-	if !ok {
-		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", item.Name, strings.Join(t.gen.tools.Names(), ", "))}
-	}
-	rc := agent.NewRunContext(scoped{Session: t.r.s, act: t.sp.act, entering: t.entering, tool: true}, t.sp.Speech, item, func(ctx context.Context) error {
-		select {
-		case <-t.st.playedOut:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
-	ctx := metrics.WithTags(t.sp.act.ctx, metrics.Tags{SpeechID: t.sp.ID(), Tool: item.Name})
-	return f.Call(agent.ContextWithRun(ctx, rc), rc, item.Arguments)
 }
 
 // result turns what a tool returned into what the model is told.

@@ -156,7 +156,7 @@ func (r *run) takeStock(act *activity) {
 		if waitAll(act.ctx, wait) != nil {
 			return
 		}
-		all, err := llm.NewToolContext(slices.Concat(r.opt.Tools, tools)...)
+		all, err := r.s.toolContext(tools)
 		if err != nil {
 			r.log.Error("the agent's tools cannot be used together", "agent", act.agent.Name(), "err", err)
 			return
