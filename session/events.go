@@ -46,6 +46,14 @@ type UserInputTranscribed struct {
 	SpeakerID  string
 }
 
+// UserTranscriptionTimeout tells that the VAD has heard the user speak and the STT has found no words
+// for Options.TranscriptionTimeout. It may come again when the user tries again in the same turn.
+type UserTranscriptionTimeout struct {
+	At
+	SpeechDuration  time.Duration // of all attempts in this turn
+	SpeechStartedAt time.Time     // of the first one
+}
+
 // ConversationItemAdded tells that a message or a handoff was added to the history. What the agent
 // says is added after it was heard, with what was heard.
 type ConversationItemAdded struct {
@@ -182,20 +190,21 @@ const (
 )
 
 // EventType implements Event.
-func (UserStateChanged) EventType() string       { return "user_state_changed" }
-func (AgentStateChanged) EventType() string      { return "agent_state_changed" }
-func (UserInputTranscribed) EventType() string   { return "user_input_transcribed" }
-func (ConversationItemAdded) EventType() string  { return "conversation_item_added" }
-func (SpeechCreated) EventType() string          { return "speech_created" }
-func (AgentFalseInterruption) EventType() string { return "agent_false_interruption" }
-func (FunctionToolsExecuted) EventType() string  { return "function_tools_executed" }
-func (ToolExecutionUpdated) EventType() string   { return "tool_execution_updated" }
-func (ToolReplyUpdated) EventType() string       { return "tool_reply_updated" }
-func (MetricsCollected) EventType() string       { return "metrics_collected" }
-func (UsageUpdated) EventType() string           { return "session_usage_updated" }
-func (TurnCompleted) EventType() string          { return "turn_completed" }
-func (ErrorOccurred) EventType() string          { return "error" }
-func (Closed) EventType() string                 { return "close" }
+func (UserStateChanged) EventType() string         { return "user_state_changed" }
+func (AgentStateChanged) EventType() string        { return "agent_state_changed" }
+func (UserInputTranscribed) EventType() string     { return "user_input_transcribed" }
+func (UserTranscriptionTimeout) EventType() string { return "user_transcription_timeout" }
+func (ConversationItemAdded) EventType() string    { return "conversation_item_added" }
+func (SpeechCreated) EventType() string            { return "speech_created" }
+func (AgentFalseInterruption) EventType() string   { return "agent_false_interruption" }
+func (FunctionToolsExecuted) EventType() string    { return "function_tools_executed" }
+func (ToolExecutionUpdated) EventType() string     { return "tool_execution_updated" }
+func (ToolReplyUpdated) EventType() string         { return "tool_reply_updated" }
+func (MetricsCollected) EventType() string         { return "metrics_collected" }
+func (UsageUpdated) EventType() string             { return "session_usage_updated" }
+func (TurnCompleted) EventType() string            { return "turn_completed" }
+func (ErrorOccurred) EventType() string            { return "error" }
+func (Closed) EventType() string                   { return "close" }
 
 // On calls f for every event of type E, e.g.
 //

@@ -40,6 +40,9 @@ type Options struct {
 	// UserAwayTimeout is the silence on both sides after which the user counts as away: default
 	// 15 s. Off: never.
 	UserAwayTimeout opt.Value[time.Duration]
+	// TranscriptionTimeout is how long after speech that the VAD has heard the STT may take to tell some
+	// final words of it, before UserTranscriptionTimeout tells that there are none. Default 0: never.
+	TranscriptionTimeout time.Duration
 	// CloseTranscriptTimeout is how long a closing session waits for the user's last words: default 2 s.
 	CloseTranscriptTimeout time.Duration
 	// MaxUnrecoverableErrors is how many final errors in a row each kind of model may have before

@@ -70,6 +70,9 @@ func randomSession(t *testing.T, seed uint64) {
 			c.opt.TurnHandling.Interruption.MinWords = opt.Some(2)
 		}
 		if rng.IntN(3) == 0 {
+			c.opt.TranscriptionTimeout = time.Duration(rng.IntN(2000)) * time.Millisecond
+		}
+		if rng.IntN(3) == 0 {
 			x.bySTT = true
 			c.opt.TurnHandling.Detection = turn.DetectSTT
 			if rng.IntN(2) == 0 {

@@ -33,10 +33,11 @@ type recognition struct {
 	turnID       string         // of the turn, once something was done for it
 	tries        int            // early answers
 	commit       *commitRequest // waits for the last words; nil for none
+	unheard      unheard        // speech without words
 }
 
 func (h *recognition) init(r *run) {
-	h.decision.s = r
+	h.decision.s, h.unheard.wait.s = r, r
 	h.silent = true
 }
 
@@ -74,6 +75,7 @@ func (h *recognition) reset() {
 	h.transcript, h.interim, h.confidences = "", "", nil
 	h.turnID, h.tries = "", 0
 	h.lastFinal = time.Time{}
+	h.unheard.reset()
 	if !h.speaking {
 		h.turnStart, h.lastSpeaking = time.Time{}, time.Time{}
 	}
@@ -102,8 +104,10 @@ func (r *run) onVAD(m *message) {
 	h, t, ev := &r.heard, now(), &m.vad
 	switch ev.Kind {
 	case vad.StartOfSpeech:
+		onset := t.Add(-ev.SpeechDuration - ev.InferenceDuration)
 		h.speaking, h.lastSpeaking = true, t
-		r.userStarted(t.Add(-ev.SpeechDuration - ev.InferenceDuration))
+		h.unheard.started(onset)
+		r.userStarted(onset)
 	case vad.InferenceDone:
 		r.onVADTick(ev, t)
 	case vad.EndOfSpeech:
@@ -142,6 +146,7 @@ func (r *run) userStopped(t time.Time) {
 func (r *run) endSpeech(t time.Time) {
 	h := &r.heard
 	h.speaking, h.lastSpeaking = false, t
+	r.missWords(t)
 	r.userStopped(t)
 	if r.turnsByVAD() || r.turnsBySTT() && !h.sttSpeaking {
 		r.endTurnSoon()
@@ -245,6 +250,7 @@ func (r *run) onFinal(text string, ev *stt.Event, said span) {
 	}
 	h.setLanguage(ev.Alternatives[0].Language, text)
 	h.lastFinal = t
+	h.unheard.said()
 	h.place(said, t, r.hasVAD())
 	r.publishUser(text, true, &ev.Alternatives[0])
 	if r.userState == agent.UserAway {

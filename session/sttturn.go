@@ -35,6 +35,7 @@ func (r *run) sttEnded(e *ears) {
 		r.log.Debug("the STT ends the turn while the VAD still hears the user")
 		e.forget()
 		h.speaking = false
+		r.missWords(h.lastSpeaking)
 	}
 	h.sttSpeaking = false
 	r.silenceBySTT()
