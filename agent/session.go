@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
+	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
@@ -16,11 +18,16 @@ type Session interface {
 	// Say speaks a text. The speech is queued; a session that is not running returns a speech that
 	// is done and has an error.
 	Say(text string, o *SayOptions) *Speech
+	// SayStream is Say for a text that is still being written: it is spoken as it comes, once the
+	// speech has its turn. A speech that is interrupted stops reading.
+	SayStream(text iter.Seq[string], o *SayOptions) *Speech
 	// GenerateReply lets the model answer. It is queued like Say.
 	GenerateReply(r Reply) *Speech
-	// Interrupt stops the current speech and the queued ones up to the first protected one. force
-	// stops protected ones too; without it a protected current speech is ErrProtected.
-	Interrupt(force bool) error
+	// Interrupt stops the current speech and the queued ones up to the first protected one, and waits
+	// until they are over and the history holds what was heard of them. force stops protected ones
+	// too; without it a protected current speech is ErrProtected and nothing happens. ctx bounds the
+	// waiting alone. A tool does not wait for the speech that called it.
+	Interrupt(ctx context.Context, force bool) error
 	// UpdateAgent hands the conversation to another agent. It returns at once.
 	UpdateAgent(a *Agent) error
 	// ChatContext is a copy of what the agent knows, without its instructions; nil before the start.
@@ -59,9 +66,27 @@ type Session interface {
 type SayOptions struct {
 	// NoHistory keeps the text out of the chat context.
 	NoHistory bool
-	// Protected speech is not interrupted by the user.
+	// Protected speech is not interrupted by the user. Where interruptions are disabled all speeches
+	// are protected; Speech.SetProtected makes one that is not.
 	Protected bool
+	// Priority decides what is said first of what waits.
+	Priority Priority
+	// Audio is played instead of what the TTS would make of the text, which is shown and remembered
+	// all the same. It is read once, when the speech has its turn; frames are borrowed until the
+	// next. An error ends the speech.
+	Audio iter.Seq2[audio.Frame, error]
 }
+
+// Priority decides which of the speeches that wait is said first. Equal ones are said in the order in
+// which they were asked for. What is being said is not cut short by a higher one.
+type Priority int
+
+// The priorities. Everything that the session says by itself is normal.
+const (
+	LowPriority    Priority = -5
+	NormalPriority Priority = 0
+	HighPriority   Priority = 5
+)
 
 // Reply says how the model is asked by Session.GenerateReply.
 type Reply struct {
@@ -71,10 +96,15 @@ type Reply struct {
 	Instructions string
 	// ToolChoice of this reply. Inside a tool the default is none, else auto.
 	ToolChoice llm.ToolChoice
+	// Tools are the names of the functions and toolsets that this reply may use; nil: all that the
+	// agent has. A name that there is not fails the speech.
+	Tools []string
 	// ChatContext is used instead of the agent's own.
 	ChatContext *chat.Context
-	// Protected speech is not interrupted by the user.
+	// Protected is as in SayOptions.
 	Protected bool
+	// Priority decides what is said first of what waits.
+	Priority Priority
 }
 
 // ShutdownOptions are the options of Session.Shutdown.

@@ -61,7 +61,7 @@ func (f *filler) again() {
 // speak says something in a moment that has been quiet for long enough.
 func (f *filler) speak() {
 	if f.what.Func == nil {
-		_, err := f.r.say(f.what.Text, &agent.SayOptions{})
+		_, err := f.r.say(one(f.what.Text), &agent.SayOptions{})
 		f.spoke(err == nil)
 		return
 	}

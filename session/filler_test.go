@@ -81,7 +81,7 @@ func TestC098FillersInQuietMoments(t *testing.T) {
 		{"with an interval", agent.Filler{Text: "One moment", Delay: half, Interval: 3 * time.Second, MaxSteps: 3}, nil, []float64{3.9, 7.4, 10.9}},
 		{"interrupted", agent.Filler{Text: "One moment", Delay: half, Interval: 3 * time.Second}, func(c *call) {
 			c.until(5.9)
-			_ = c.s.Interrupt(false)
+			c.interrupt(false)
 		}, []float64{3.9}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

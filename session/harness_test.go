@@ -112,6 +112,13 @@ func (c *call) says(from, to float64, text string) {
 // until lets the time pass.
 func (c *call) until(sec float64) { time.Sleep(time.Until(c.at(sec))) }
 
+// interrupt stops all speeches without waiting for their end.
+func (c *call) interrupt(force bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = c.s.Interrupt(ctx, force)
+}
+
 // close ends the session and returns what there is to know of it.
 func (c *call) close() *session.Report {
 	c.t.Helper()

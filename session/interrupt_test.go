@@ -131,17 +131,17 @@ func TestC065QueueAndProtection(t *testing.T) {
 		b := c.s.Say("second", &agent.SayOptions{Protected: true})
 		d := c.s.Say("third", nil)
 		c.until(1)
-		if err := c.s.Interrupt(false); err != nil {
+		if err := c.s.Interrupt(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 		c.until(2)
 		if !a.Interrupted() || b.Interrupted() || d.Interrupted() {
 			t.Errorf("interrupted: %v %v %v, want the first only", a.Interrupted(), b.Interrupted(), d.Interrupted())
 		}
-		if err := c.s.Interrupt(false); err != agent.ErrProtected {
+		if err := c.s.Interrupt(t.Context(), false); err != agent.ErrProtected {
 			t.Errorf("interrupting a protected speech: %v", err)
 		}
-		if err := c.s.Interrupt(true); err != nil {
+		if err := c.s.Interrupt(t.Context(), true); err != nil {
 			t.Errorf("forced: %v", err)
 		}
 		c.until(3)

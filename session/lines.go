@@ -1,7 +1,7 @@
 package session
 
 // lines is a text that is still being written, in segments. Each segment is synthesised and played on
-// its own; none of them is empty. It has one writer.
+// its own; none of them is empty unless begin made it. It has one writer.
 type lines struct {
 	segments *pipe[*pipe[string]]
 	open     *pipe[string] // the segment that is being written; nil between segments
@@ -13,11 +13,16 @@ func (l *lines) write(text string) {
 	if text == "" {
 		return
 	}
+	l.begin()
+	l.open.put(text)
+}
+
+// begin opens a segment if none is open.
+func (l *lines) begin() {
 	if l.open == nil {
 		l.open = newPipe[string]()
 		l.segments.put(l.open)
 	}
-	l.open.put(text)
 }
 
 // flush ends the segment: what follows is another one.

@@ -109,18 +109,46 @@ func (q *replyRequest) compose(act *activity) {
 }
 
 // visible is the tools that a reply is made with. Some are hidden from what the agent says on entering.
-func visible(tools []llm.Tool, entering bool) (*llm.ToolContext, error) {
-	all, err := llm.NewToolContext(tools...)
-	if err != nil || !entering {
+func (q *replyRequest) visible() (*llm.ToolContext, error) {
+	all, err := llm.NewToolContext(q.tools...)
+	if err != nil || !q.entering && q.only == nil {
 		return all, err
 	}
 	var shown []llm.Tool
 	for t := range all.All() {
-		if !t.IgnoreOnEnter {
+		if !(q.entering && t.IgnoreOnEnter) && q.named(t) {
 			shown = append(shown, t)
 		}
 	}
 	return llm.NewToolContext(shown...)
+}
+
+// named reports whether the reply may use f, by its own name or that of its toolset.
+func (q *replyRequest) named(f *llm.FunctionTool) bool {
+	if q.only == nil || slices.Contains(q.only, f.Name) {
+		return true
+	}
+	for _, t := range q.tools {
+		if set, ok := t.(llm.Toolset); ok && slices.Contains(q.only, set.ID()) {
+			if in, err := llm.NewToolContext(set.Tools()...); err == nil {
+				if _, ok := in.Get(f.Name); ok {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// checkNames refuses names of tools and toolsets that there are not; shared are the session's tools.
+func (m *mind) checkNames(shared []llm.Tool, names []string) error {
+	for _, name := range names {
+		_, ok := m.all.Get(name)
+		if !ok && !slices.ContainsFunc(slices.Concat(shared, m.tools), func(t llm.Tool) bool { return t != nil && t.ID() == name }) {
+			return fmt.Errorf("no tool or toolset is named %q", name)
+		}
+	}
+	return nil
 }
 
 // scoped is the session as a tool or a hook of an agent sees it: what it changes is that agent's, also

@@ -146,7 +146,7 @@ func TestC060InterruptingAPausedSpeech(t *testing.T) {
 		c.says(0.5, 2.5, "Count")
 		c.says(5.0, 6.0, "")
 		c.until(5.8) // paused
-		if err := c.s.Interrupt(false); err != nil {
+		if err := c.s.Interrupt(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 		c.until(7)

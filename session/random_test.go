@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
@@ -189,11 +190,15 @@ func (x *random) drive() {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
 		switch x.rng.IntN(10) {
 		case 0:
-			x.speeches = append(x.speeches, x.s.Say("I say something here", &agent.SayOptions{Protected: x.rng.IntN(4) == 0}))
+			x.speeches = append(x.speeches, x.s.Say("I say something here", x.sayOptions()))
 		case 1:
-			x.speeches = append(x.speeches, x.s.GenerateReply(agent.Reply{Instructions: "Say something."}))
+			x.speeches = append(x.speeches, x.s.GenerateReply(agent.Reply{Instructions: "Say something.", Priority: x.priority()}))
 		case 2:
-			_ = x.s.Interrupt(x.rng.IntN(3) == 0)
+			if force := x.rng.IntN(3) == 0; x.rng.IntN(2) == 0 {
+				x.interrupt(force)
+			} else {
+				_ = x.s.Interrupt(context.Background(), force)
+			}
 		case 3:
 			text := fmt.Sprintf("typed%d", len(x.typed))
 			x.typed = append(x.typed, text)
@@ -227,6 +232,28 @@ func (x *random) update() {
 		c.Truncate(x.rng.IntN(6))
 		_ = x.s.UpdateChatContext(c)
 	}
+}
+
+func (x *random) priority() agent.Priority {
+	return agent.Priority(x.rng.IntN(3)-1) * agent.HighPriority
+}
+
+func (x *random) sayOptions() *agent.SayOptions {
+	o := &agent.SayOptions{Protected: x.rng.IntN(4) == 0, NoHistory: x.rng.IntN(5) == 0, Priority: x.priority()}
+	if x.rng.IntN(3) == 0 {
+		n, broken := 1+x.rng.IntN(20), x.rng.IntN(5) == 0
+		o.Audio = func(yield func(audio.Frame, error) bool) {
+			for range n {
+				if !yield(audio.Silence(100*time.Millisecond, 24000, 1), nil) {
+					return
+				}
+			}
+			if broken {
+				yield(audio.Frame{}, errors.New("file is broken"))
+			}
+		}
+	}
+	return o
 }
 
 func (x *random) check(t *testing.T) {

@@ -14,10 +14,7 @@ import (
 	"github.com/parley-go/parley/model"
 )
 
-const (
-	sourceSay   = "say"
-	sourceReply = "generate_reply"
-)
+const sourceReply = "generate_reply"
 
 // replyRequest says what the model is asked.
 type replyRequest struct {
@@ -31,6 +28,8 @@ type replyRequest struct {
 	wait         []<-chan struct{} // for the tools to be set up
 	typed        bool              // for a user who reads
 	entering     bool              // asked for by OnEnter, so some tools are hidden
+	only         []string          // names of the tools and toolsets that may be used; nil for all
+	priority     agent.Priority
 }
 
 // generateReply is Session.GenerateReply, on the loop; entering says that OnEnter asks.
@@ -42,7 +41,11 @@ func (r *run) generateReply(q agent.Reply, entering bool) (*speech, error) {
 	case act.llm == nil:
 		return nil, agent.ErrNoLanguage
 	}
-	rq := replyRequest{base: q.ChatContext, instructions: q.Instructions, choice: q.ToolChoice, entering: entering}
+	if err := act.mind.checkNames(act.r.opt.Tools, q.Tools); err != nil {
+		return nil, err
+	}
+	rq := replyRequest{base: q.ChatContext, instructions: q.Instructions, choice: q.ToolChoice, entering: entering,
+		only: q.Tools, priority: q.Priority}
 	rq.typed = q.UserInput != "" || r.ears == nil
 	if q.UserInput != "" {
 		rq.user = chat.NewMessage(chat.User, q.UserInput)
@@ -61,47 +64,10 @@ func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *s
 		id = q.turn.id
 	}
 	sp := r.newSpeech(act, sourceReply, protected, id)
-	sp.turn, sp.user = q.turn, q.user
+	sp.turn, sp.user, sp.priority = q.turn, q.user, q.priority
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 	r.enqueue(sp, byUser)
 	return sp
-}
-
-// say is Session.Say, on the loop.
-func (r *run) say(text string, o *agent.SayOptions) (*speech, error) {
-	act := r.speaker()
-	switch {
-	case act == nil:
-		return nil, agent.ErrNotRunning
-	case act.tts == nil && r.io.AudioOut != nil:
-		return nil, agent.ErrNoVoice
-	}
-	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), "")
-	r.startSpeech(sp, func(sp *speech) error {
-		st := sp.step
-		if !sp.await(st.scheduled) {
-			return nil
-		}
-		l := newLines()
-		l.write(text)
-		l.close()
-		v := r.newVoice(sp, l, nil, nil)
-		defer v.stop()
-		if !sp.await(st.go_) {
-			return nil
-		}
-		began := r.stamp()
-		said := v.speak()
-		r.ask(func() {
-			if !o.NoHistory {
-				r.keepSaid(sp, said, "", began, nil)
-			}
-			r.endStep(sp, st)
-		})
-		return said.err
-	})
-	r.enqueue(sp, true)
-	return sp, nil
 }
 
 // await waits for something that lets the speech go on; false when it will not go on.
@@ -236,7 +202,7 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 		if waitAll(ctx, q.wait) != nil {
 			return // nobody wants it any more
 		}
-		if g.tools, g.err = visible(q.tools, q.entering); g.err != nil {
+		if g.tools, g.err = q.visible(); g.err != nil {
 			return
 		}
 		req := &llm.Request{Messages: q.messages, ToolChoice: q.choice}

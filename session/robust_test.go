@@ -467,7 +467,7 @@ func TestStuckNodeLeavesTheNextSpeechAlone(t *testing.T) {
 		}})
 		c.s.Say("first", nil)
 		c.until(1)
-		c.s.Interrupt(true)
+		c.interrupt(true)
 		c.tts.lasts(10 * time.Second)
 		b := c.s.Say("second", nil)
 		c.until(30)
@@ -535,7 +535,7 @@ func TestInterruptWhileAToolRuns(t *testing.T) {
 		c.start(&agent.Agent{Tools: []llm.Tool{weather(20 * time.Second)}})
 		c.s.GenerateReply(agent.Reply{UserInput: "go"})
 		c.until(2)
-		c.s.Interrupt(false)
+		c.interrupt(false)
 		c.until(3)
 		if st := c.s.AgentState(); st == agent.Speaking {
 			t.Errorf("agent is %s one second after Interrupt", st)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -185,10 +186,16 @@ func (s *Session) Userdata() any { return s.opt.Userdata }
 
 // Say speaks text as soon as the agent's earlier speeches are over.
 func (s *Session) Say(text string, o *agent.SayOptions) *agent.Speech {
+	return s.SayStream(one(text), o)
+}
+
+// SayStream is Say for a text that is still being written. It is read on a goroutine of its own, once
+// the speech has its turn.
+func (s *Session) SayStream(text iter.Seq[string], o *agent.SayOptions) *agent.Speech {
 	if o == nil {
 		o = &agent.SayOptions{}
 	}
-	return s.newSpeech(func(r *run) (*speech, error) { return r.say(text, o) })
+	return s.newSpeech(func(r *run) (*speech, error) { return r.say(orNothing(text), o) })
 }
 
 // GenerateReply lets the model answer as soon as the agent's earlier speeches are over.
@@ -208,12 +215,26 @@ func (s *Session) newSpeech(create func(r *run) (*speech, error)) *agent.Speech 
 	return sp.Speech
 }
 
-// Interrupt stops the speech that is playing and those queued before the first protected one. With
-// force it stops all.
-func (s *Session) Interrupt(force bool) error {
+// Interrupt stops the speech that is playing and those queued before the first protected one, and
+// waits until they are over and the history holds what was heard of them. With force it stops all;
+// without, a protected speech that is playing is agent.ErrProtected, and nothing happens. ctx bounds
+// the waiting alone: one that has ended already makes Interrupt return at once. A tool does not wait
+// for the speech that called it. Listeners should not wait: tools wait for them.
+func (s *Session) Interrupt(ctx context.Context, force bool) error {
+	var stopped []*speech
 	err := agent.ErrNotRunning
 	if r := s.current(); r != nil {
-		r.ask(func() { err = r.interruptAll(force) })
+		r.ask(func() {
+			err = r.interruptAll(force)
+			if err == nil && r.act != nil {
+				stopped = r.act.interrupted()
+			}
+		})
+	}
+	for _, sp := range stopped {
+		if e := sp.Wait(ctx); e != nil && !errors.Is(e, agent.ErrSelfWait) {
+			return e
+		}
 	}
 	return err
 }

@@ -73,6 +73,7 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 	if sp.Interrupted() {
 		return
 	}
+	sp.step.heard = true
 	r.setAgentState(agent.Speaking)
 	if sp.turn != nil {
 		r.finishLatency(sp.turn, m, t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
@@ -18,10 +17,11 @@ import (
 // only, but for the channels.
 type speech struct {
 	*agent.Speech
-	own    *agent.SpeechOwner
-	act    *activity
-	source string
-	turn   *userTurn // the user turn that it answers; nil for none
+	own      *agent.SpeechOwner
+	act      *activity
+	source   string
+	priority agent.Priority
+	turn     *userTurn // the user turn that it answers; nil for none
 
 	ctx     context.Context // of models and playout; ends with the interruption
 	cancel  context.CancelFunc
@@ -40,6 +40,7 @@ type speech struct {
 
 // step is one generation of a speech: what the model says until it is done or wants its tools.
 type step struct {
+	heard     bool          // used on the loop
 	scheduled chan struct{} // closed when the step becomes the current one
 	go_       chan struct{} // closed when it may be heard
 	playedOut chan struct{} // closed when it was heard
@@ -83,57 +84,6 @@ func (r *run) startSpeech(sp *speech, body func(*speech) error) {
 	})
 }
 
-// enqueue gives sp its place in the queue and tells that it exists.
-func (r *run) enqueue(sp *speech, byUser bool) {
-	sp.act.queue = append(sp.act.queue, sp)
-	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: sp.source})
-	r.schedule()
-}
-
-// protectedByDefault reports whether speeches of act are protected when nobody says otherwise.
-func (act *activity) protectedByDefault() bool {
-	return !act.how.Interruption.Enabled.Default(false)
-}
-
-func (act *activity) speechDelay() time.Duration {
-	return act.agent.MinConsecutiveSpeechDelay.Default(act.r.opt.MinConsecutiveSpeechDelay)
-}
-
-// schedule lets the next speech have its turn, if there is one and nothing is in its way. It is
-// called on the loop whenever something of that may have changed.
-func (r *run) schedule() {
-	act := r.act
-	if act == nil {
-		return
-	}
-	for act.current == nil && len(act.queue) > 0 {
-		sp := act.queue[0]
-		if isClosed(sp.stopped) {
-			act.queue = act.queue[1:]
-			continue
-		}
-		if wait := act.speechDelay() - now().Sub(act.playedOutAt); wait > 0 && !act.playedOutAt.IsZero() {
-			if !act.delay.running() {
-				act.delay.start(wait, r.schedule)
-			}
-			return
-		}
-		act.queue = act.queue[1:]
-		act.current = sp
-		sp.own.Scheduled()
-		r.keepUser(sp)
-		if sp.source != sourceSay {
-			r.setAgentState(agent.Thinking)
-		}
-		close(sp.step.scheduled)
-	}
-	// The agent does not begin to talk while the user does, unless it must not be interrupted anyway.
-	if sp := act.current; sp != nil && !isClosed(sp.step.go_) && (r.heard.silent || sp.Protected()) {
-		close(sp.step.go_)
-	}
-	r.watchEars()
-}
-
 // keepUser remembers what the user said to cause sp.
 func (r *run) keepUser(sp *speech) {
 	if m := sp.user; m != nil {
@@ -142,26 +92,6 @@ func (r *run) keepUser(sp *speech) {
 		sp.own.Add(m)
 		r.commit(sp.act, m)
 	}
-}
-
-// endStep makes room for the next speech after st was heard.
-func (r *run) endStep(sp *speech, st *step) {
-	if !isClosed(st.playedOut) {
-		close(st.playedOut)
-	}
-	r.release(sp)
-	if sp.act.current == sp {
-		sp.act.current = nil
-		sp.act.playedOutAt = now()
-	}
-}
-
-// again queues sp for another step.
-func (r *run) again(sp *speech) *step {
-	st := newStep()
-	sp.step, sp.background = st, false
-	sp.act.queue = append(sp.act.queue, sp)
-	return st
 }
 
 // finish ends sp for good.
@@ -192,7 +122,7 @@ func (r *run) finish(sp *speech, err error) {
 // settle gives the agent the state that fits when nothing is being said.
 func (r *run) settle() {
 	act := r.act
-	if act == nil || act.current != nil || len(act.queue) > 0 || r.agentState == agent.Initializing {
+	if act == nil || r.pause != nil || act.current != nil && act.current.step.heard || r.agentState == agent.Initializing {
 		return
 	}
 	for sp := range act.live {
@@ -201,7 +131,9 @@ func (r *run) settle() {
 			return
 		}
 	}
-	r.setAgentState(agent.Listening)
+	if act.current == nil && len(act.queue) == 0 {
+		r.setAgentState(agent.Listening)
+	}
 }
 
 // interrupt stops sp. On the loop.
@@ -231,10 +163,10 @@ func (r *run) interruptAll(force bool) error {
 	if act == nil {
 		return nil
 	}
-	r.dropEarly()
 	if c := act.current; c != nil && !force && c.Protected() && !c.Interrupted() {
 		return agent.ErrProtected
 	}
+	r.dropEarly()
 	for sp := range act.live {
 		if sp.background {
 			_ = r.interrupt(sp, force)
@@ -249,6 +181,16 @@ func (r *run) interruptAll(force bool) error {
 		}
 	}
 	return nil
+}
+
+// interrupted is the speeches that were interrupted and are not over yet.
+func (act *activity) interrupted() (all []*speech) {
+	for sp := range act.live {
+		if sp.Interrupted() {
+			all = append(all, sp)
+		}
+	}
+	return all
 }
 
 // interruptible is the current speech if the user may stop it.
