@@ -280,10 +280,9 @@ func (s *Session) updateChatContext(act *activity, c *chat.Context) error {
 	if c == nil {
 		return errors.New("updating chat context: no context")
 	}
-	c = c.Copy(nil)
 	return s.of(act, func(r *run, act *activity) {
 		act.mind.Context = c
-		act.mind.forget()
+		act.mind.forget() // which makes it a copy
 		r.dropEarly()
 	})
 }
