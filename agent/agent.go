@@ -81,3 +81,22 @@ type Handoff struct {
 	Agent  *Agent
 	Output any // what the model is told; nil for nothing
 }
+
+// Options are what can change of an agent while its session runs. What is unset stays as it was.
+type Options struct {
+	// Models of the agent; off goes without. A text that is being spoken keeps its voice.
+	STT opt.Value[*stt.Model]
+	VAD opt.Value[*vad.Model]
+	LLM opt.Value[*llm.Model]
+	TTS opt.Value[*tts.Model]
+	// TurnHandling is laid over the agent's, field by field; the turn detector is in there.
+	TurnHandling turn.Handling
+}
+
+// Over returns o, with what o leaves unset taken from base.
+func (o Options) Over(base Options) Options {
+	return Options{
+		STT: o.STT.Or(base.STT), VAD: o.VAD.Or(base.VAD), LLM: o.LLM.Or(base.LLM), TTS: o.TTS.Or(base.TTS),
+		TurnHandling: o.TurnHandling.Over(base.TurnHandling),
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/turn"
 )
 
 // Session is the running conversation as tools and hooks see it; *session.Session implements it.
@@ -42,6 +43,11 @@ type Session interface {
 	// UpdateChatContext replaces what the agent knows by a copy of c, without the calls of tools that
 	// it does not have.
 	UpdateChatContext(c *chat.Context) error
+	// UpdateAgentOptions gives the agent other models and turn handling, at once.
+	UpdateAgentOptions(o Options) error
+	// UpdateOptions lays h over the turn handling of the session, at once and for all agents; what an
+	// agent itself has set still wins.
+	UpdateOptions(h turn.Handling) error
 	// Shutdown closes the session after what is queued was said. It returns at once.
 	Shutdown(o ShutdownOptions)
 	// WaitForIdle waits until nobody speaks or is about to, and nobody else has the floor.

@@ -10,22 +10,15 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/opt"
-	"github.com/parley-go/parley/stt"
-	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
-	"github.com/parley-go/parley/vad"
 )
 
 // activity is an agent's stay on the session. It is used on the loop only, but for the fields that
 // never change.
 type activity struct {
+	setup
 	r        *run
 	agent    *agent.Agent
-	stt      *stt.Model // streaming
-	vad      *vad.Model
-	llm      *llm.Model
-	tts      *tts.Model
 	mind     *mind                // what the agent knows
 	toolsets []llm.ManagedToolset // that it has borrowed
 
@@ -33,8 +26,6 @@ type activity struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	how         turn.Handling // resolved: every field is set
-	detector    *turn.Model   // of texts; nil for none
 	endpointing *turn.Endpointing
 	exited      chan struct{} // closed when OnExit has run; nil before it was called
 	blocked     bool          // takes no more user turns
@@ -51,57 +42,24 @@ const instructionsID = "lk.agent_task.instructions"
 
 var instructionsAt = time.Unix(1, 0) // before all else
 
-func pick[T any](override opt.Value[*T], inherited *T) *T {
-	if override.IsUnset() {
-		return inherited
-	}
-	v, _ := override.Get()
-	return v
-}
-
 func (r *run) newActivity(a *agent.Agent) (*activity, error) {
-	act := &activity{
-		r: r, agent: a,
-		stt: pick(a.STT, r.opt.STT), vad: pick(a.VAD, r.opt.VAD), llm: pick(a.LLM, r.opt.LLM), tts: pick(a.TTS, r.opt.TTS),
-		live: make(map[*speech]struct{}), idle: make(chan struct{}),
-	}
-	act.delay.s = r
-	act.how = a.TurnHandling.Over(r.opt.TurnHandling)
-	if act.detector, _ = act.how.Detector.Get(); act.detector != nil && act.detector.Kind() != turn.Text {
-		return nil, fmt.Errorf("agent %s: turn detector %s does not judge texts", a.Name(), act.detector.Info().Label)
-	}
-	act.how = act.how.Over(turn.Defaults(turn.Text))
-	act.endpointing = turn.NewEndpointing(act.how.Endpointing)
-	if act.stt != nil && !act.stt.Streaming() {
-		if act.vad == nil {
-			return nil, fmt.Errorf("agent %s: %s transcribes whole utterances and needs a VAD to find them", a.Name(), act.stt.Info().Label)
-		}
-		act.stt = r.adapt(act.stt, act.vad)
-	}
 	if err := r.s.meet(a); err != nil {
 		return nil, err
 	}
-	act.mind = r.s.mind(a)
+	m := r.s.mind(a)
+	how, own := r.s.chosen(m)
+	set, err := r.newSetup(a, own, how)
+	if err != nil {
+		return nil, err
+	}
+	act := &activity{setup: set, r: r, agent: a, mind: m, live: make(map[*speech]struct{}), idle: make(chan struct{})}
+	act.delay.s = r
+	act.warn("")
+	act.endpointing = turn.NewEndpointing(act.how.Endpointing)
 	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
 	r.equip(act)
 	r.takeStock(act)
 	return act, nil
-}
-
-// adaptedKey is what a streaming recogniser was made of.
-type adaptedKey struct {
-	stt *stt.Model
-	vad *vad.Model
-}
-
-// adapt makes a batch recogniser streaming; the same one for the same models, so that the ears stay
-// when the agent changes.
-func (r *run) adapt(m *stt.Model, v *vad.Model) *stt.Model {
-	k := adaptedKey{m, v}
-	if r.adapted[k] == nil {
-		r.adapted[k] = stt.Adapt(m, v, nil)
-	}
-	return r.adapted[k]
 }
 
 // enter puts act in charge: the ears listen for it, and OnEnter runs.
@@ -110,7 +68,7 @@ func (r *run) enter(act *activity, old *activity) error {
 	if old != nil {
 		oldID = old.agent.Name()
 	}
-	if err := r.listenFor(act); err != nil {
+	if err := r.listenFor(act.agent, act.setup); err != nil {
 		act.close()
 		return err
 	}
@@ -119,6 +77,7 @@ func (r *run) enter(act *activity, old *activity) error {
 	if !r.turnsBySTT() {
 		r.sttSilent()
 	}
+	r.judgeFor(act)
 	r.s.mu.Lock()
 	r.s.agent = act.agent
 	r.s.mu.Unlock()
@@ -127,9 +86,7 @@ func (r *run) enter(act *activity, old *activity) error {
 	h.CreatedAt = r.stamp()
 	r.s.remember(h)
 	r.emit(ConversationItemAdded{at(now()), h})
-	if act.llm != nil {
-		r.goDo("prewarm", func() { act.llm.Prewarm(act.ctx) })
-	}
+	act.prewarm()
 	if act.agent.OnEnter != nil {
 		r.hook(act.ctx, act, hookEnter, act.agent.OnEnter)
 	}
@@ -278,6 +235,3 @@ func (r *run) speaker() *activity {
 	}
 	return nil
 }
-
-// detection is who ends the user's turns.
-func (act *activity) detection() turn.Detection { return act.how.Detection }

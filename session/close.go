@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,9 +127,11 @@ func (r *run) finishSpeaking(hurry context.Context) {
 // lastWords takes what the user said last into the history, behind the turns that are being worked on.
 func (r *run) lastWords() {
 	var e *ears
+	var retired []*ears
 	var reason CloseReason
 	pending := false
 	r.ask(func() {
+		retired = slices.Collect(maps.Keys(r.retired))
 		e, reason, pending = r.ears, r.closing.reason, r.heard.unfinished()
 		r.heard.stop()
 	})
@@ -141,6 +145,11 @@ func (r *run) lastWords() {
 			e.endSTT(limit)
 		}
 		e.close()
+	}
+	for _, e := range retired {
+		if reason != ReasonError {
+			e.endSTT(limit) // as they are about to by themselves
+		}
 	}
 	r.ask(func() {
 		if r.userState == agent.UserSpeaking {

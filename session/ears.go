@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/stt"
@@ -39,25 +40,22 @@ type ears struct {
 	ended  chan struct{} // closed when the STT has ended for good
 }
 
-// listenFor makes the ears that act needs. On the loop.
-func (r *run) listenFor(act *activity) error {
+// listenFor makes the ears that a needs. When it fails, the old ones stay. On the loop.
+func (r *run) listenFor(a *agent.Agent, set setup) error {
 	old := r.ears
-	if old != nil && old.vad == act.vad && old.stt == act.stt {
+	if old != nil && old.vad == set.vad && old.stt == set.stt {
 		return nil
 	}
-	r.ears = nil
-	if old != nil {
-		r.retire(old)
-	}
-	if r.io.AudioIn == nil || act.vad == nil && act.stt == nil {
+	if r.io.AudioIn == nil || set.vad == nil && set.stt == nil {
+		r.ears = nil
+		if old != nil {
+			r.retire(old)
+		}
 		return nil
 	}
-	gen := 1
-	if old != nil {
-		gen = old.gen + 1
-	}
-	e := &ears{r: r, gen: gen, vad: act.vad, stt: act.stt, ended: make(chan struct{}), quiet: make(chan struct{})}
-	e.ctx, e.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: act.agent.Name()}))
+	before := r.lastEars
+	e := &ears{r: r, vad: set.vad, stt: set.stt, ended: make(chan struct{}), quiet: make(chan struct{})}
+	e.ctx, e.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
 	e.input, e.mute = context.WithCancel(e.ctx)
 	var vs *vad.Stream
 	if e.vad != nil {
@@ -67,6 +65,13 @@ func (r *run) listenFor(act *activity) error {
 			return err
 		}
 	}
+	if before != nil {
+		e.gen = before.gen + 1
+	}
+	r.ears, r.lastEars = e, e
+	if old != nil {
+		r.retire(old)
+	}
 	if e.stt != nil {
 		e.goDo(func() { e.runSTT() })
 	} else {
@@ -74,30 +79,25 @@ func (r *run) listenFor(act *activity) error {
 	}
 	e.goDo(func() {
 		defer close(e.quiet)
-		if old != nil {
-			select {
-			case <-old.quiet: // one reader at a time
-			case <-e.input.Done():
-				return
-			}
+		if before != nil {
+			<-before.quiet // one reader at a time; those before were told to stop
 		}
 		e.hear(vs)
 		r.post(func() { r.earsEnded(e) })
 	})
-	r.ears = e
 	return nil
 }
 
 // retire ends ears that are replaced. The words that they still find are taken.
 func (r *run) retire(e *ears) {
 	r.endVoice()
-	r.retired[e.gen] = true
+	r.retired[e] = struct{}{}
 	// Closing waits for the streams; the loop does not.
 	r.goDo("closing ears", func() {
 		e.stop()
 		e.endSTT(defaultCloseWait)
 		e.close()
-		r.post(func() { delete(r.retired, e.gen) })
+		r.post(func() { delete(r.retired, e) })
 	})
 }
 
@@ -137,6 +137,9 @@ func (e *ears) hear(vs *vad.Stream) {
 				e.r.post(func() { e.r.inputFailed(err) })
 			}
 			return
+		}
+		if j := e.r.judge.Load(); j != nil {
+			j.hear(f)
 		}
 		if vs != nil {
 			if n := e.cut.Load(); n != cut {

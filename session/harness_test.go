@@ -210,15 +210,17 @@ func indent(s string) string {
 	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ") + "\n"
 }
 
-// vadScript hears speech in every frame that is not silent: 40 ms start it, 0.5 s of silence end it.
-type vadScript struct{}
+// vadScript hears speech in every frame that is not silent: 40 ms start it, 0.5 s of silence end it,
+// unless ends says otherwise. claims is what it says of that; less than zero is nothing.
+type vadScript struct{ ends, claims time.Duration }
 
 func (vadScript) Info() model.Info {
 	return model.Info{Label: "script.VAD", Provider: "script", Model: "vad"}
 }
-func (vadScript) NewStream() (vaddriver.Stream, error) { return &vadStream{}, nil }
+func (s vadScript) NewStream() (vaddriver.Stream, error) { return &vadStream{vadScript: s}, nil }
 
 type vadStream struct {
+	vadScript
 	ev             vaddriver.Event
 	speech, silent time.Duration
 }
@@ -244,7 +246,7 @@ func (v *vadStream) Process(f audio.Frame, emit func(*vaddriver.Event)) error {
 	case !e.Speaking && v.speech >= 40*time.Millisecond:
 		e.Kind, e.Speaking, e.SpeechDuration, e.SilenceDuration = vaddriver.StartOfSpeech, true, v.speech, 0
 		emit(e)
-	case e.Speaking && v.silent >= 500*time.Millisecond:
+	case e.Speaking && v.silent >= cmp.Or(v.ends, 500*time.Millisecond):
 		e.Kind, e.Speaking, e.SilenceDuration = vaddriver.EndOfSpeech, false, v.silent
 		e.SpeechDuration -= v.silent
 		emit(e)
@@ -252,9 +254,11 @@ func (v *vadStream) Process(f audio.Frame, emit func(*vaddriver.Event)) error {
 	}
 	return nil
 }
-func (v *vadStream) Flush()                    { *v = vadStream{} }
-func (v *vadStream) MinSilence() time.Duration { return 500 * time.Millisecond }
-func (v *vadStream) Close() error              { return nil }
+func (v *vadStream) Flush() { *v = vadStream{vadScript: v.vadScript} }
+func (v *vadStream) MinSilence() time.Duration {
+	return max(cmp.Or(v.claims, 500*time.Millisecond), 0)
+}
+func (v *vadStream) Close() error { return nil }
 
 // sttScript understands texts at positions of the audio.
 type sttScript struct {
@@ -310,6 +314,13 @@ func (s *sttScript) streams() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.opened
+}
+
+// total is how much was heard.
+func (s *sttScript) total() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
 }
 
 // loud is how much was heard that was not silence.

@@ -50,6 +50,7 @@ func (s *Session) ClearUserTurn() {
 		r.ask(func() {
 			r.heard.clear()
 			r.listenAnew()
+			r.resetJudge()
 			r.dropEarly()
 			r.turnDropped()
 		})

@@ -12,10 +12,11 @@ import (
 )
 
 // mind is what the session keeps of an agent, over handoffs: what it knows, and what has become of its
-// instructions and tools. The agent.Agent of the user is never changed. It is used on the loop only.
+// instructions, options and tools. The agent.Agent of the user is never changed. It is used on the loop only.
 type mind struct {
 	*chat.Context // never nil
 	instructions  string
+	options       agent.Options        // that were changed; guarded by Session.mu
 	tools         []llm.Tool           // the agent's own; never changed in place
 	sets          []llm.ManagedToolset // among tools
 	all           *llm.ToolContext     // with the tools of the session, as they were last seen

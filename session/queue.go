@@ -83,7 +83,7 @@ func (r *run) endStep(sp *speech, st *step) {
 
 // again queues sp for another step.
 func (r *run) again(sp *speech) *step {
-	st := newStep()
+	st := newStep(sp.act)
 	sp.step, sp.background = st, false
 	sp.act.line(sp)
 	return st

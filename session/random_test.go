@@ -19,7 +19,10 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
+	turnscripted "github.com/parley-go/parley/turn/scripted"
+	"github.com/parley-go/parley/vad"
 )
 
 var (
@@ -80,6 +83,9 @@ func randomSession(t *testing.T, seed uint64) {
 				c.opt.VAD = nil
 			}
 		}
+		if rng.IntN(2) == 0 {
+			c.opt.TurnHandling.Detector = opt.Some(x.detector())
+		}
 		x.script()
 		c.start(x.newAgent())
 		x.drive()
@@ -100,13 +106,14 @@ func randomSession(t *testing.T, seed uint64) {
 // random is a session that is driven at random.
 type random struct {
 	*call
-	rng      *rand.Rand
-	bySTT    bool     // the STT ends the turns
-	said     []string // by the user
-	typed    []string
-	speeches []*agent.Speech
-	agents   int
-	servers  []*server
+	rng       *rand.Rand
+	bySTT     bool     // the STT ends the turns
+	said      []string // by the user
+	typed     []string
+	speeches  []*agent.Speech
+	agents    int
+	servers   []*server
+	detectors []*turnscripted.AudioDetector
 }
 
 func (x *random) newAgent() *agent.Agent {
@@ -188,7 +195,7 @@ func (x *random) script() {
 func (x *random) drive() {
 	for range 5 + x.rng.IntN(20) {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
-		switch x.rng.IntN(10) {
+		switch x.rng.IntN(11) {
 		case 0:
 			x.speeches = append(x.speeches, x.s.Say("I say something here", x.sayOptions()))
 		case 1:
@@ -215,7 +222,48 @@ func (x *random) drive() {
 			x.update()
 		case 8:
 			_, _ = x.s.CommitUserTurn(context.Background(), &session.CommitOptions{TranscriptTimeout: 300 * time.Millisecond, SkipReply: x.rng.IntN(2) == 0})
+		case 9:
+			if err := x.change(); err != nil {
+				x.t.Error(err)
+			}
 		}
+	}
+}
+
+// detector judges by audio, not always well.
+func (x *random) detector() *turn.Model {
+	steps := make([]turnscripted.Step, 10)
+	for i := range steps {
+		steps[i] = turnscripted.Step{Probability: x.rng.Float64(), Delay: time.Duration(x.rng.IntN(400)) * time.Millisecond}
+		switch x.rng.IntN(6) {
+		case 0:
+			steps[i].Err = errors.New("no opinion")
+		case 1:
+			steps[i].Delay = time.Minute
+		}
+	}
+	d := turnscripted.NewAudio(&turnscripted.Options{Steps: steps})
+	x.detectors = append(x.detectors, d)
+	return turn.New(d, nil)
+}
+
+// change gives the session and the agent in charge other options.
+func (x *random) change() error {
+	switch x.rng.IntN(6) {
+	case 0:
+		delay := time.Duration(100+x.rng.IntN(1500)) * time.Millisecond
+		return x.s.UpdateOptions(turn.Handling{Endpointing: turn.EndpointingOptions{Mode: turn.Dynamic, MinDelay: opt.Some(delay)}})
+	case 1:
+		return x.s.UpdateOptions(turn.Handling{Detector: opt.Some(x.detector())})
+	case 2:
+		return x.s.UpdateOptions(turn.Handling{Detector: opt.Off[*turn.Model](), Interruption: turn.Interruption{MinWords: opt.Some(x.rng.IntN(3))}})
+	case 3:
+		return x.s.UpdateAgentOptions(agent.Options{LLM: opt.Some(llm.New(x.llm, nil)), TTS: opt.Some(tts.New(x.tts, nil))})
+	case 4:
+		return x.s.UpdateAgentOptions(agent.Options{VAD: opt.Some(vad.New(vadScript{}))})
+	default:
+		modes := []turn.Detection{turn.DetectAuto, turn.DetectVAD, turn.DetectManual, turn.DetectSTT}
+		return x.s.UpdateOptions(turn.Handling{Detection: modes[x.rng.IntN(len(modes))]})
 	}
 }
 
@@ -271,6 +319,11 @@ func (x *random) check(t *testing.T) {
 	}
 	x.checkHistory(t)
 	x.checkUsage(t)
+	for _, d := range x.detectors {
+		if l := d.Ledger(); l.Open != 0 || l.Running != 0 {
+			t.Errorf("a turn detector has %d streams and %d predictions after the close", l.Open, l.Running)
+		}
+	}
 	for _, s := range x.servers {
 		for i, what := range s.log {
 			if (what == "close") != (i%2 == 1) || i == len(s.log)-1 && what != "close" {

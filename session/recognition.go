@@ -30,6 +30,7 @@ type recognition struct {
 	decision     timer          // the end of the turn, when nothing happens before it fires
 	question     int            // counts what the turn detector was asked; older answers are void
 	asking       bool           // the answer to the last one is open
+	toldLate     bool           // that words came after their turn
 	turnID       string         // of the turn, once something was done for it
 	tries        int            // early answers
 	commit       *commitRequest // waits for the last words; nil for none
@@ -123,6 +124,9 @@ func (r *run) userStarted(onset time.Time) {
 		h.turnStart = onset
 	}
 	h.stopDeciding()
+	if j := r.judge.Load(); j != nil {
+		j.begin()
+	}
 	r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
 	r.resume.stop()
 	r.resumeWaits = false
@@ -185,6 +189,9 @@ func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 	if ev.RawSpeech > 0 {
 		h.lastSpeaking = t
 	}
+	if j := r.judge.Load(); j != nil {
+		j.follow(ev)
+	}
 	// A short pause inside of speech does not let the agent in.
 	silent := ev.RawSilence > r.minDelay()/2
 	// While the VAD waits for the end of speech, the user says nothing to be interrupted for.
@@ -199,7 +206,7 @@ func (r *run) onVADTick(ev *vad.Event, t time.Time) {
 
 // onSTT handles an event of the STT of e. said is when the user said it.
 func (r *run) onSTT(e *ears, ev *stt.Event, said span) {
-	if r.ears != e && !r.retired[e.gen] {
+	if _, retired := r.retired[e]; r.ears != e && !retired {
 		return
 	}
 	text := strings.TrimSpace(ev.Text())
@@ -325,15 +332,24 @@ func (r *run) minDelay() time.Duration { return r.act.endpointing.MinDelay() }
 // endTurnSoon ends the turn when the user stays silent for the endpointing delay.
 func (r *run) endTurnSoon() {
 	h := &r.heard
-	if h.transcript == "" || h.commit != nil {
-		return // wait for the text
+	if h.transcript == "" || h.commit != nil || r.act.detection() == turn.DetectManual {
+		return // wait for the text, or for the application
 	}
 	h.stopDeciding()
 	d := r.act.detector
-	if d == nil || r.act.detection() == turn.DetectManual || !d.SupportsLanguage(h.language) {
+	switch {
+	case d == nil || !d.SupportsLanguage(h.language):
 		r.endTurnAfter(r.minDelay())
-		return
+	case d.Kind() == turn.Audio:
+		r.judgeByAudio()
+	default:
+		r.judgeByText(d)
 	}
+}
+
+// judgeByText asks d about the words so far.
+func (r *run) judgeByText(d *turn.Model) {
+	h := &r.heard
 	h.asking = true
 	question, act := h.question, r.act
 	c := act.mind.Copy(nil)
@@ -383,6 +399,7 @@ func (r *run) endTurn() {
 // take has t answered, which has all that was heard so far.
 func (r *run) take(t *userTurn) {
 	r.heard.reset()
+	r.resetJudge()
 	r.queue(t)
 }
 

@@ -102,14 +102,14 @@ func (r *run) runReply(sp *speech, q replyRequest) error {
 
 // runStep is one generation. It returns the round of tools that the model asked for, nil for none.
 func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) {
-	gen := r.generate(sp, q)
+	gen := r.generate(sp, st, q)
 	defer gen.stop()
 	eager := sp.eager
 	sp.eager = false // only the first step is begun before its time
 	if !eager && !sp.await(st.scheduled) {
 		return nil, nil
 	}
-	v := r.newVoice(sp, gen.text, gen, nil)
+	v := r.newVoice(sp, st, gen.text, gen, nil)
 	defer v.stop()
 	if !sp.await(st.go_) {
 		return nil, nil
@@ -128,7 +128,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 	gen.wait()
 	idle := round.empty()
 	r.ask(func() {
-		r.keepSaid(sp, said, round.group, began, gen)
+		r.keepSaid(sp, st, said, round.group, began, gen)
 		sp.background = !idle
 		r.endStep(sp, st)
 		r.schedule()
@@ -147,7 +147,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 }
 
 // keepSaid remembers what was heard of a step. On the loop.
-func (r *run) keepSaid(sp *speech, said spoken, id string, began time.Time, gen *generation) {
+func (r *run) keepSaid(sp *speech, st *step, said spoken, id string, began time.Time, gen *generation) {
 	if said.text == "" {
 		return
 	}
@@ -155,10 +155,10 @@ func (r *run) keepSaid(sp *speech, said spoken, id string, began time.Time, gen 
 	m.ID, m.CreatedAt = id, began
 	m.Interrupted = said.interrupted
 	said.fill(&m.Metrics, sp.turn)
-	m.Metrics.TTS = metadata(sp.act.tts)
+	m.Metrics.TTS = metadata(st.tts)
 	if gen != nil {
 		gen.fill(&m.Metrics, said)
-		m.Metrics.LLM = metadata(sp.act.llm)
+		m.Metrics.LLM = metadata(st.llm)
 	}
 	sp.own.Add(m)
 	r.commit(sp.act, m)
@@ -190,7 +190,7 @@ type generation struct {
 
 // generate sends the request of q. It does not wait for the speech to get its turn: the answer is
 // ready the earlier.
-func (r *run) generate(sp *speech, q replyRequest) *generation {
+func (r *run) generate(sp *speech, st *step, q replyRequest) *generation {
 	g := &generation{text: newLines(), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
 	ctx, cancel := context.WithCancel(sp.ctx)
 	g.stop = cancel
@@ -211,7 +211,7 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 				req.Tools = append(req.Tools, t)
 			}
 		}
-		g.read(sp.askModel(ctx, req))
+		g.read(sp.askModel(ctx, st, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
 		}
@@ -220,11 +220,15 @@ func (r *run) generate(sp *speech, q replyRequest) *generation {
 }
 
 // askModel is the LLM node of the agent, or the model itself.
-func (sp *speech) askModel(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+func (sp *speech) askModel(ctx context.Context, st *step, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 	act := sp.act
 	node := func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 		return func(yield func(*llm.Chunk, error) bool) {
-			s := act.llm.Chat(ctx, req)
+			if st.llm == nil { // switched off between two steps
+				yield(nil, agent.ErrNoLanguage)
+				return
+			}
+			s := st.llm.Chat(ctx, req)
 			sp.answer.Store(s)
 			if sp.discard.Load() {
 				s.Discard()

@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/turn"
 )
 
@@ -24,7 +25,7 @@ type Report struct {
 	Timestamp           time.Time // when the report was made
 	CloseReason         CloseReason
 	CloseError          error
-	Options             Options
+	Options             Options // with the turn handling in force, that of the agent in charge
 	Events              []Event // in order; metrics and usage updates are left out
 	History             *chat.Context
 	Turns               []TurnLatency
@@ -46,6 +47,10 @@ func (s *Session) Report() (*Report, error) {
 		rep.CloseReason, rep.CloseError = r.closeReason, r.closeErr
 		rep.Events = append(rep.Events, r.record...)
 		rep.Turns = append(rep.Turns, r.latencies...)
+		if r.act != nil {
+			rep.Options.TurnHandling = r.act.how
+			rep.Options.MinConsecutiveSpeechDelay = r.act.speechDelay()
+		}
 	}
 	if !r.ask(fill) {
 		<-r.done // the loop has ended or is about to: its state changes no more
@@ -132,32 +137,47 @@ func unix(t time.Time) *float64 {
 }
 
 func (o Options) report() map[string]any {
-	limit, limited := any(o.MaxToolSteps.Default(defaultToolSteps)), !o.MaxToolSteps.IsOff()
-	if !limited {
-		limit = nil
-	}
-	away := any(o.UserAwayTimeout.Default(defaultAwayTimeout).Seconds())
-	if o.UserAwayTimeout.IsOff() {
-		away = nil
-	}
 	how := o.TurnHandling
-	detector, _ := how.Detector.Get()
 	kind := turn.Kind("")
-	if detector != nil {
-		kind = detector.Kind()
+	var label any
+	if d, _ := how.Detector.Get(); d != nil {
+		kind, label = d.Kind(), d.Info().Label
 	}
-	how = how.Over(turn.Defaults(kind))
-	endpointing := turn.NewEndpointing(how.Endpointing)
+	how = how.Over(turn.Defaults(kind)) // a report that is made before the start
+	endpointing, p := turn.NewEndpointing(how.Endpointing), how.Preemptive
 	return map[string]any{
-		"allow_interruptions":          how.Interruption.Enabled.Default(false),
-		"min_interruption_duration":    how.Interruption.MinDuration.Default(0).Seconds(),
-		"min_interruption_words":       how.Interruption.MinWords.Default(0),
-		"min_endpointing_delay":        endpointing.MinDelay().Seconds(),
-		"max_endpointing_delay":        endpointing.MaxDelay().Seconds(),
-		"max_tool_steps":               limit,
-		"user_away_timeout":            away,
-		"min_consecutive_speech_delay": o.MinConsecutiveSpeechDelay.Seconds(),
+		"allow_interruptions":              how.Interruption.Enabled.Default(false),
+		"discard_audio_if_uninterruptible": how.Interruption.DiscardProtected.Default(false),
+		"min_interruption_duration":        how.Interruption.MinDuration.Default(0).Seconds(),
+		"min_interruption_words":           how.Interruption.MinWords.Default(0),
+		"resume_false_interruption":        how.Interruption.ResumeFalse.Default(false),
+		"false_interruption_timeout":       seconds(how.Interruption.FalseTimeout),
+		"turn_detection":                   how.Detection,
+		"turn_detector":                    label,
+		"endpointing_mode":                 how.Endpointing.Mode,
+		"min_endpointing_delay":            endpointing.MinDelay().Seconds(),
+		"max_endpointing_delay":            endpointing.MaxDelay().Seconds(),
+		"max_tool_steps":                   orDefault(o.MaxToolSteps, defaultToolSteps),
+		"user_away_timeout":                seconds(orDefault(o.UserAwayTimeout, defaultAwayTimeout)),
+		"min_consecutive_speech_delay":     o.MinConsecutiveSpeechDelay.Seconds(),
+		"preemptive_generation": map[string]any{
+			"enabled":             p.Enabled.Default(false),
+			"preemptive_tts":      p.TTS.Default(false),
+			"max_speech_duration": seconds(p.MaxSpeech),
+			"max_retries":         p.MaxTries,
+		},
 	}
+}
+
+// orDefault is o, or v if nobody decided. In JSON, off is null.
+func orDefault[T any](o opt.Value[T], v T) opt.Value[T] { return o.Or(opt.Some(v)) }
+
+// seconds is a duration for a report; nil when it is off.
+func seconds(o opt.Value[time.Duration]) any {
+	if d, ok := o.Get(); ok {
+		return d.Seconds()
+	}
+	return nil
 }
 
 // eventJSON is the form of an event in a report: plain values only, so that every report can be

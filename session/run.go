@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/agent"
@@ -60,7 +61,9 @@ type run struct {
 	toolsets           map[llm.ManagedToolset]*equipment
 	ownSets            []llm.ManagedToolset // of the session
 	ears               *ears
-	retired            map[int]bool // ears that were replaced and still have words to tell
+	lastEars           *ears                 // the last ones that were made
+	judge              atomic.Pointer[judge] // the ears read it too; nil for none
+	retired            map[*ears]struct{}    // ears that were replaced and still have words to tell
 	heard              recognition
 	record             []Event
 	latencies          []TurnLatency
@@ -89,7 +92,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 		s: s, opt: &s.opt, log: s.log, transport: t,
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
 		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
-		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[int]bool),
+		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[*ears]struct{}),
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}

@@ -31,7 +31,7 @@ func (r *run) runSay(sp *speech, text iter.Seq[string], o *agent.SayOptions) err
 	if !sp.await(st.scheduled) {
 		return nil
 	}
-	v := r.newVoice(sp, newLines(), nil, o.Audio)
+	v := r.newVoice(sp, st, newLines(), nil, o.Audio)
 	defer v.stop()
 	r.goDo("text to say", func() {
 		defer v.text.close()
@@ -52,7 +52,7 @@ func (r *run) runSay(sp *speech, text iter.Seq[string], o *agent.SayOptions) err
 	said := v.speak()
 	r.ask(func() {
 		if !o.NoHistory {
-			r.keepSaid(sp, said, "", began, nil)
+			r.keepSaid(sp, st, said, "", began, nil)
 		}
 		r.endStep(sp, st)
 	})

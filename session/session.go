@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/turn"
 )
 
 // Session is a voice agent's conversation with a user. Make one with New, Start it, and read Usage
@@ -34,6 +35,7 @@ type Session struct {
 	agent   *agent.Agent
 	history *chat.Context
 	minds   map[*agent.Agent]*mind
+	how     turn.Handling // of the session, with what was changed
 }
 
 var _ agent.Session = (*Session)(nil)
@@ -53,6 +55,7 @@ func New(o Options) *Session {
 		events:  newDispatcher(o.Logger),
 		history: &chat.Context{},
 		minds:   make(map[*agent.Agent]*mind),
+		how:     o.TurnHandling,
 	}
 	s.taskTools = s.newTaskTools()
 	s.agentState.Store(agent.Initializing)

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tokenize"
+	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
 )
 
@@ -44,10 +45,13 @@ type step struct {
 	scheduled chan struct{} // closed when the step becomes the current one
 	go_       chan struct{} // closed when it may be heard
 	playedOut chan struct{} // closed when it was heard
+	llm       *llm.Model    // the agent's when the step began, as is tts
+	tts       *tts.Model
 }
 
-func newStep() *step {
-	return &step{scheduled: make(chan struct{}), go_: make(chan struct{}), playedOut: make(chan struct{})}
+// newStep makes a step with the models that act has now.
+func newStep(act *activity) *step {
+	return &step{scheduled: make(chan struct{}), go_: make(chan struct{}), playedOut: make(chan struct{}), llm: act.llm, tts: act.tts}
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -62,7 +66,7 @@ func isClosed(c <-chan struct{}) bool {
 // newSpeech makes a speech of act that is neither run nor queued yet. turnID is of the user turn that it
 // answers, "" for none.
 func (r *run) newSpeech(act *activity, source string, protected bool, turnID string) *speech {
-	sp := &speech{act: act, source: source, stopped: make(chan struct{}), step: newStep()}
+	sp := &speech{act: act, source: source, stopped: make(chan struct{}), step: newStep(act)}
 	sp.watchdog.s = r
 	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {
 		err := error(nil)

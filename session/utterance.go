@@ -203,7 +203,7 @@ func (u *utterance) playCanned(text iter.Seq[string]) iter.Seq2[*tts.Audio, erro
 func (u *utterance) synthesize(ctx context.Context, text iter.Seq[string]) iter.Seq2[*tts.Audio, error] {
 	return func(yield func(*tts.Audio, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		s := u.sp.act.tts.Stream(context.WithoutCancel(ctx))
+		s := u.v.tts.Stream(context.WithoutCancel(ctx))
 		u.noteStream(s)
 		end := func() {
 			if isClosed(u.turn) {

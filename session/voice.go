@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/tts"
 )
 
 // voice speaks the lines of one step. It works ahead of what is heard: the synthesis of a segment
@@ -15,17 +16,18 @@ type voice struct {
 	sp     *speech
 	ctx    context.Context // ends with the speech, or with stop
 	stop   context.CancelFunc
+	tts    *tts.Model // nil for none
 	text   *lines
 	gen    *generation                   // who writes the text; nil for a text that was given
 	canned iter.Seq2[audio.Frame, error] // is played instead of what a TTS makes of the text; nil for none
 	ahead  *pipe[*utterance]             // in order; nil for a voice that only writes
 }
 
-// newVoice makes the voice of text and begins to synthesise it. The caller stops it.
-func (r *run) newVoice(sp *speech, text *lines, gen *generation, canned iter.Seq2[audio.Frame, error]) *voice {
-	v := &voice{r: r, sp: sp, text: text, gen: gen, canned: canned}
+// newVoice makes the voice of text for st and begins to synthesise it. The caller stops it.
+func (r *run) newVoice(sp *speech, st *step, text *lines, gen *generation, canned iter.Seq2[audio.Frame, error]) *voice {
+	v := &voice{r: r, sp: sp, tts: st.tts, text: text, gen: gen, canned: canned}
 	v.ctx, v.stop = context.WithCancel(sp.ctx)
-	if r.io.AudioOut != nil && (sp.act.tts != nil || canned != nil) {
+	if r.io.AudioOut != nil && (v.tts != nil || canned != nil) {
 		v.ahead = newPipe[*utterance]()
 		r.goDo("voice", v.work)
 	}
