@@ -54,11 +54,26 @@ type Agent struct {
 	// llm.ErrStopResponse, like any other error, drops the turn; others are logged.
 	OnUserTurnCompleted func(ctx context.Context, rc *RunContext, turn *chat.Context, msg *chat.Message) error
 
+	// OnUserTurnExceeded runs when the user has said more than TurnHandling.Limit allows without the
+	// agent having spoken, as soon as no speech of the agent is under way; not if it speaks before. It
+	// may run again with further words, but not while it runs. The user's turn goes on: the words are
+	// answered when it ends. Without this hook the agent cuts in: what was said so far is a turn of its
+	// own, answered at once, without tools, by a protected speech.
+	OnUserTurnExceeded func(ctx context.Context, rc *RunContext, ev UserTurnExceeded) error
+
 	// Nodes wrap the steps of the pipeline: each gets the default step as next and may change what
 	// goes in and what comes out. They compose like http.Handlers.
 	LLMNode        func(ctx context.Context, req *llm.Request, next LLMNode) iter.Seq2[*llm.Chunk, error]
 	TTSNode        func(ctx context.Context, text iter.Seq[string], next TTSNode) iter.Seq2[*tts.Audio, error]
 	TranscriptNode func(ctx context.Context, text iter.Seq[string]) iter.Seq[string]
+}
+
+// UserTurnExceeded says how much the user has said since the agent spoke last.
+type UserTurnExceeded struct {
+	Transcript  string        // of the present turn, so far
+	Accumulated string        // of all turns since, this one included
+	Words       int           // of Accumulated
+	Duration    time.Duration // since the user began with it
 }
 
 // LLMNode is the step that asks the language model.

@@ -74,6 +74,9 @@ func randomSession(t *testing.T, seed uint64) {
 			c.opt.TurnHandling.Interruption.MinWords = opt.Some(2)
 		}
 		if rng.IntN(3) == 0 {
+			c.opt.TurnHandling.Limit.MaxWords = opt.Some(3 * (1 + rng.IntN(3)))
+		}
+		if rng.IntN(3) == 0 {
 			c.opt.TranscriptionTimeout = time.Duration(rng.IntN(2000)) * time.Millisecond
 		}
 		if rng.IntN(3) == 0 {
@@ -136,6 +139,12 @@ func (x *random) newAgent() *agent.Agent {
 		wait := time.Duration(x.rng.IntN(3000)) * time.Millisecond
 		a.OnUserTurnCompleted = func(ctx context.Context, _ *agent.RunContext, _ *chat.Context, _ *chat.Message) error {
 			time.Sleep(wait)
+			return nil
+		}
+	}
+	if x.rng.IntN(2) == 0 {
+		a.OnUserTurnExceeded = func(_ context.Context, rc *agent.RunContext, _ agent.UserTurnExceeded) error {
+			rc.Session().Say("Just a moment", nil)
 			return nil
 		}
 	}

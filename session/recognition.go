@@ -127,6 +127,7 @@ func (r *run) userStarted(onset time.Time) {
 	if j := r.judge.Load(); j != nil {
 		j.begin()
 	}
+	r.talk.started(onset)
 	r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
 	r.resume.stop()
 	r.resumeWaits = false
@@ -270,6 +271,7 @@ func (r *run) onFinal(text string, ev *stt.Event, said span) {
 	}
 	r.interruptByWords()
 	r.resumeAfterWords()
+	r.countTalk(text)
 	switch {
 	case h.commit != nil:
 		r.finishCommit()

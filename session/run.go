@@ -65,6 +65,7 @@ type run struct {
 	judge              atomic.Pointer[judge] // the ears read it too; nil for none
 	retired            map[*ears]struct{}    // ears that were replaced and still have words to tell
 	heard              recognition
+	talk               talk
 	record             []Event
 	latencies          []TurnLatency
 	errors             map[string]int // final errors in a row, by kind of model
@@ -138,6 +139,7 @@ func (r *run) loop() {
 			r.onVAD(m)
 		}
 		r.serveIdle()
+		r.serveLimit()
 	})
 }
 
@@ -312,6 +314,7 @@ func (r *run) setAgentState(st agent.State) {
 	}
 	if st == agent.Speaking {
 		r.act.endpointing.AgentStarted(now())
+		r.talk.reset()
 		r.warmUp()
 		delete(r.errors, "llm")
 		delete(r.errors, "tts")

@@ -20,9 +20,10 @@ type userTurn struct {
 	final   time.Time // last final transcript
 	decided time.Time
 	hook    time.Duration
-	silent  bool // is remembered, not answered
-	delays  bool // the times above are known
-	heard   bool // the answer is
+	silent  bool      // is remembered, not answered
+	delays  bool      // the times above are known
+	heard   bool      // the answer is
+	cutIn   *activity // talks over the user to answer it; nil for an answer that waits for silence
 }
 
 func newTurn(h *recognition) *userTurn {
@@ -143,7 +144,12 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 	}
 	sp := r.adopt(act, t, private)
 	if sp == nil {
-		sp = r.newReply(act, replyRequest{turn: t, user: t.msg, base: private}, act.protectedByDefault(), false)
+		q, protected := replyRequest{}, act.protectedByDefault()
+		if t.cutIn == act {
+			q, protected = cutInRequest, true
+		}
+		q.turn, q.user, q.base = t, t.msg, private
+		sp = r.newReply(act, q, protected, false)
 	}
 	r.recordEOU(t, sp)
 }
