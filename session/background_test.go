@@ -407,3 +407,152 @@ func TestC097RunningCallsAreShownToTheModel(t *testing.T) {
 		c.close()
 	})
 }
+
+func TestToolOfAnAgentEndsWithIt(t *testing.T) {
+	for _, cancellable := range []bool{false, true} {
+		t.Run(fmt.Sprint("cancellable=", cancellable), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				book := books("book", 10*time.Second)
+				book.Cancellable = cancellable
+				c := newCall(t, scripted.Answer{Calls: calls("book#1")}, scripted.Answer{Chunks: oneChunk("I am at it.")})
+				first, second := &agent.Agent{ID: "first", Tools: []llm.Tool{book}}, &agent.Agent{ID: "second"}
+				c.start(first)
+				c.says(0.5, 2.5, "Book it")
+				c.until(8)
+				if err := c.s.UpdateAgent(second); err != nil {
+					t.Fatal(err)
+				}
+				want, end := 13.1, "done"
+				if cancellable {
+					want, end = 8, "cancelled"
+				}
+				c.quietAt(want)
+				c.until(20)
+				// Whoever comes next is not asked to speak about it.
+				c.wantToolEvents("3.10 book#1 started", "3.10 book#1 updated", fmt.Sprintf("%.2f book#1_final %s", want, end))
+				if n := c.s.ChatContext().Len(); n != 0 {
+					t.Errorf("the second agent knows %d items", n)
+				}
+				if h := c.history(); strings.Count(h, "call book") != 2 {
+					t.Errorf("history\n%s", h)
+				}
+				c.close()
+			})
+		})
+	}
+}
+
+func TestToolOfTheSessionSurvivesHandoffs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: calls("book#1")}, scripted.Answer{Chunks: oneChunk("I am at it.")}, scripted.Answer{Chunks: oneChunk("It is booked.")})
+		c.opt.Tools = []llm.Tool{books("book", 10*time.Second)}
+		c.start(&agent.Agent{ID: "first"})
+		c.says(0.5, 2.5, "Book it")
+		c.until(8)
+		if err := c.s.UpdateAgent(&agent.Agent{ID: "second"}); err != nil {
+			t.Fatal(err)
+		}
+		c.quietAt(8)
+		c.until(20)
+		c.wantToolEvents("3.10 book#1 started", "3.10 book#1 updated", "13.10 book#1_final done",
+			"13.10 reply to book#1_final scheduled", "15.50 reply to book#1_final completed")
+		var knows strings.Builder
+		for it := range c.s.ChatContext().All() {
+			knows.WriteString(describe(it) + "\n")
+		}
+		diff(t, "the second agent knows", knows.String(), "call book({})\noutput book booked\nassistant: It is booked.\n")
+		c.close()
+	})
+}
+
+func TestToolDoesNotWaitForAHandoffThatWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var idle, floor error
+		c := newCall(t, scripted.Answer{Calls: calls("move#1")}, scripted.Answer{Chunks: oneChunk("I am at it.")})
+		next := &agent.Agent{ID: "next"}
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("move", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+			_ = rc.Update(ctx, "moving")
+			_ = rc.Session().UpdateAgent(next)
+			idle = rc.Session().WaitForIdle(ctx)
+			floor = rc.Session().Foreground(ctx, func(context.Context) error { return nil })
+			return nil, nil
+		})}})
+		c.says(0.5, 2.5, "Move")
+		c.until(15)
+		if !errors.Is(idle, agent.ErrSelfWait) || !errors.Is(floor, agent.ErrSelfWait) || c.s.Agent() != next {
+			t.Errorf("WaitForIdle: %v, Foreground: %v, in charge: %s", idle, floor, c.s.Agent().Name())
+		}
+		c.close()
+	})
+}
+
+func TestToolWaitsForIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *call
+		c = newCall(t, scripted.Answer{Chunks: []driver.Chunk{{Text: "Let me see.", ToolCalls: calls("slow#1")}}}, scripted.Answer{Chunks: oneChunk("Half."), TTFT: 100 * time.Millisecond},
+			scripted.Answer{Chunks: oneChunk("I told you.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("slow", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+			if err := rc.Session().WaitForIdle(ctx); err != nil {
+				t.Errorf("WaitForIdle: %v", err)
+			}
+			c.wantSince(5.4, "what was said before the tool was heard")
+			_ = rc.Update(ctx, "first")
+			_ = rc.Update(ctx, "second")
+			return nil, rc.Session().Foreground(ctx, func(ctx context.Context) error {
+				c.wantSince(10.1, "both updates were told, and then the floor")
+				return rc.Session().Say("Mine", nil).Wait(ctx)
+			})
+		})}})
+		c.says(0.5, 2.5, "Look it up")
+		c.until(20)
+		c.wantToolEvents("3.10 slow#1 started", "5.40 slow#1 updated", "5.40 slow#1_update_1 updated",
+			"7.70 reply to slow#1_update_1 scheduled", "10.10 reply to slow#1_update_1 completed", "12.30 slow#1_final done")
+		c.close()
+	})
+}
+
+func TestSessionClosesWithToolsInTheBackground(t *testing.T) {
+	for _, tt := range []struct {
+		drain, deaf bool
+		end         string
+	}{{drain: true, end: "done"}, {end: "cancelled"}, {deaf: true, end: "cancelled"}} {
+		t.Run(fmt.Sprintf("%+v", tt), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCall(t, scripted.Answer{Calls: calls("book#1")}, scripted.Answer{Chunks: oneChunk("I am at it.")})
+				c.start(&agent.Agent{Tools: []llm.Tool{tool("book", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+					_ = rc.Update(ctx, "working")
+					if tt.deaf {
+						time.Sleep(20 * time.Second)
+						return "booked", nil
+					}
+					return "booked", sleeps(ctx, 20*time.Second)
+				})}})
+				c.says(0.5, 2.5, "Book it")
+				c.until(8)
+				if tt.drain {
+					c.s.Shutdown(agent.ShutdownOptions{})
+					_ = c.s.Wait(t.Context())
+				}
+				c.close()
+				if got := c.toolEvents(); strings.Count(got, "book#1_final") != 1 || !strings.Contains(got, "book#1_final "+tt.end) {
+					t.Errorf("want %s:\n%s", tt.end, got)
+				}
+				c.until(40)
+			})
+		})
+	}
+}
+
+func TestUpdateOutsideOfATool(t *testing.T) {
+	rc := agent.NewRunContext(nil, nil, nil, nil)
+	if err := rc.Update(t.Context(), "x"); err == nil {
+		t.Error("a hook has updated something")
+	}
+	rc = agent.NewRunContext(nil, nil, &chat.FunctionCall{}, nil)
+	if err := rc.Update(t.Context(), "x"); err != nil {
+		t.Errorf("a tool without a session: %v", err)
+	}
+	if stop, err := rc.WithFiller(t.Context(), agent.Filler{Text: "x"}); err != nil || stop == nil {
+		t.Errorf("a filler without a session: %v", err)
+	}
+}

@@ -348,3 +348,49 @@ func TestC012ErrorBudget(t *testing.T) {
 		}
 	})
 }
+
+func TestC088InterruptionWhileAToolRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: calls("slow#1")}, scripted.Answer{Chunks: oneChunk("Fine.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("slow", func(ctx context.Context, _ *agent.RunContext) (any, error) {
+			return "done", sleeps(ctx, 6*time.Second)
+		})}})
+		c.says(0.5, 2.5, "Look it up")
+		c.says(5, 6, "Never mind")
+		c.until(20)
+		c.wantHistory("handoff  -> default_agent", "user: Look it up", "call slow({})", "output done", "user: Never mind", "assistant: Fine.")
+		c.close()
+	})
+}
+
+func TestC088InterruptionOfTheToolReply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: callsTool("weather", `{"location":"Paris"}`)}, scripted.Answer{Chunks: oneChunk(tenWords)}, scripted.Answer{Chunks: oneChunk("Fine.")})
+		c.tts.lasts(10 * time.Second)
+		c.start(&agent.Agent{Tools: []llm.Tool{weather(time.Second)}})
+		c.says(0.5, 2.5, "Weather?")
+		c.says(6, 7, "Never mind")
+		c.until(25)
+		c.wantHistory("handoff  -> default_agent", "user: Weather?", `call weather({"location":"Paris"})`, "output sunny in Paris",
+			"assistant: one two [interrupted]", "user: Never mind", "assistant: Fine.")
+		c.close()
+	})
+}
+
+func TestC088HandoffThatWasInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: calls("transfer#1")}, scripted.Answer{Chunks: oneChunk("Fine.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("transfer", func(ctx context.Context, _ *agent.RunContext) (any, error) {
+			return &agent.Agent{ID: "billing"}, sleeps(ctx, 5*time.Second)
+		})}})
+		c.says(0.5, 2.5, "Billing")
+		c.says(5, 6, "Stay here")
+		c.until(20)
+		c.wantHistory("handoff  -> default_agent", "user: Billing", "call transfer({})",
+			"output The handoff was not completed because the user interrupted. [error]", "user: Stay here", "assistant: Fine.")
+		if got := c.s.Agent().Name(); got != "default_agent" {
+			t.Errorf("%s is in charge", got)
+		}
+		c.close()
+	})
+}
