@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -256,7 +257,7 @@ func TestC095Duplicates(t *testing.T) {
 		how            llm.Duplicates
 		same, cancel   bool
 		second         string
-		made           int
+		made           int64
 		first, another string // outputs
 	}{
 		{"allow", llm.AllowDuplicates, false, false, rome, 2, "in Rome", "in Rome"},
@@ -271,9 +272,9 @@ func TestC095Duplicates(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				made := 0
+				var made atomic.Int64
 				book := llm.NewTool("book", "", func(ctx context.Context, _ *agent.RunContext, i in) (string, error) {
-					made++
+					made.Add(1)
 					return "in " + i.City, sleeps(ctx, time.Second)
 				})
 				book.Duplicates, book.SameArguments, book.Cancellable = tt.how, tt.same, tt.cancel
@@ -287,8 +288,8 @@ func TestC095Duplicates(t *testing.T) {
 						outputs[out.CallID] = out.Output
 					}
 				}
-				if made != tt.made || !strings.Contains(outputs["1"], tt.first) || !strings.Contains(outputs["2"], tt.another) {
-					t.Errorf("made %d times, outputs %v", made, outputs)
+				if made.Load() != tt.made || !strings.Contains(outputs["1"], tt.first) || !strings.Contains(outputs["2"], tt.another) {
+					t.Errorf("made %d times, outputs %v", made.Load(), outputs)
 				}
 				c.close()
 			})
@@ -488,8 +489,7 @@ func TestToolDoesNotWaitForAHandoffThatWaitsForIt(t *testing.T) {
 
 func TestToolWaitsForIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var c *call
-		c = newCall(t, scripted.Answer{Chunks: []driver.Chunk{{Text: "Let me see.", ToolCalls: calls("slow#1")}}}, scripted.Answer{Chunks: oneChunk("Half."), TTFT: 100 * time.Millisecond},
+		c := newCall(t, scripted.Answer{Chunks: []driver.Chunk{{Text: "Let me see.", ToolCalls: calls("slow#1")}}}, scripted.Answer{Chunks: oneChunk("Half."), TTFT: 100 * time.Millisecond},
 			scripted.Answer{Chunks: oneChunk("I told you.")})
 		c.start(&agent.Agent{Tools: []llm.Tool{tool("slow", func(ctx context.Context, rc *agent.RunContext) (any, error) {
 			if err := rc.Session().WaitForIdle(ctx); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,28 +59,30 @@ func TestC098FillersInQuietMoments(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		filler agent.Filler
-		during func(c *call)
+		during func(c *call, rc *atomic.Pointer[agent.RunContext])
 		want   []float64 // when they are heard
 	}{
 		{"once", agent.Filler{Text: "One moment", Delay: half}, nil, []float64{3.9}},
 		{"at once", agent.Filler{Text: "One moment"}, nil, []float64{3.4}},
-		{"the agent speaks", agent.Filler{Text: "One moment", Delay: half}, func(c *call) {
+		{"the agent speaks", agent.Filler{Text: "One moment", Delay: half}, func(c *call, _ *atomic.Pointer[agent.RunContext]) {
 			c.until(3.3)
 			c.s.Say("By the way", nil)
 		}, []float64{3.5, 6.2}},
-		{"the agent speaks in the middle", agent.Filler{Text: "One moment", Delay: 3 * time.Second}, func(c *call) {
+		{"the agent speaks in the middle", agent.Filler{Text: "One moment", Delay: 3 * time.Second}, func(c *call, _ *atomic.Pointer[agent.RunContext]) {
 			c.until(4)
 			c.s.Say("By the way", nil)
 		}, []float64{4.2, 9.4}},
-		{"the user makes a sound", agent.Filler{Text: "One moment", Delay: half}, func(c *call) {
+		{"the user makes a sound", agent.Filler{Text: "One moment", Delay: half}, func(c *call, _ *atomic.Pointer[agent.RunContext]) {
 			c.room.In.Speak(c.at(3.3), c.at(4))
 		}, []float64{5.2}},
-		{"an update", agent.Filler{Text: "One moment", Delay: 4 * time.Second}, func(c *call) {
+		{"an update", agent.Filler{Text: "One moment", Delay: 4 * time.Second}, func(c *call, rc *atomic.Pointer[agent.RunContext]) {
 			c.until(6)
-			c.s.Userdata().(func())()
+			if err := rc.Load().Update(t.Context(), "half done"); err != nil {
+				t.Error(err)
+			}
 		}, []float64{6.4, 12.6}}, // the first is the answer to the update
 		{"with an interval", agent.Filler{Text: "One moment", Delay: half, Interval: 3 * time.Second, MaxSteps: 3}, nil, []float64{3.9, 7.4, 10.9}},
-		{"interrupted", agent.Filler{Text: "One moment", Delay: half, Interval: 3 * time.Second}, func(c *call) {
+		{"interrupted", agent.Filler{Text: "One moment", Delay: half, Interval: 3 * time.Second}, func(c *call, _ *atomic.Pointer[agent.RunContext]) {
 			c.until(5.9)
 			c.interrupt(false)
 		}, []float64{3.9}},
@@ -87,14 +90,9 @@ func TestC098FillersInQuietMoments(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newCall(t, scripted.Answer{Calls: calls("slow#1")}, scripted.Answer{Chunks: oneChunk("Well")})
-				var rc *agent.RunContext
-				c.opt.Userdata = func() {
-					if err := rc.Update(t.Context(), "half done"); err != nil {
-						t.Error(err)
-					}
-				}
-				slow := tool("slow", func(ctx context.Context, x *agent.RunContext) (any, error) {
-					rc = x
+				var running atomic.Pointer[agent.RunContext]
+				slow := tool("slow", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+					running.Store(rc)
 					stop, err := rc.WithFiller(ctx, tt.filler)
 					if err != nil {
 						t.Error(err)
@@ -105,7 +103,7 @@ func TestC098FillersInQuietMoments(t *testing.T) {
 				c.start(&agent.Agent{Tools: []llm.Tool{slow}})
 				c.says(0.5, 2.5, "Look it up")
 				if tt.during != nil {
-					tt.during(c)
+					tt.during(c, &running)
 				}
 				c.until(30)
 				var got []float64

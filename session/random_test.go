@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,6 +90,7 @@ func randomSession(t *testing.T, seed uint64) {
 		if rng.IntN(2) == 0 {
 			c.opt.TurnHandling.Detector = opt.Some(x.detector())
 		}
+		c.opt.Tools = []llm.Tool{x.book("shared")}
 		x.script()
 		c.start(x.newAgent())
 		x.drive()
@@ -99,6 +101,7 @@ func randomSession(t *testing.T, seed uint64) {
 		} else {
 			_ = c.s.Close(context.Background())
 		}
+		x.waiting.Wait()
 		x.check(t)
 		if t.Failed() {
 			t.Logf("seed %d, repeat with -run TestSessionRandom -random.seed=%d\n%s\n%s", seed, seed, c.timeline(), c.history())
@@ -117,6 +120,8 @@ type random struct {
 	agents    int
 	servers   []*server
 	detectors []*turnscripted.AudioDetector
+	claims    []func()
+	waiting   sync.WaitGroup // who waits for a quiet moment
 }
 
 func (x *random) newAgent() *agent.Agent {
@@ -129,6 +134,7 @@ func (x *random) newAgent() *agent.Agent {
 		llm.NewTool("transfer", "", func(context.Context, *agent.RunContext, struct{}) (*agent.Agent, error) {
 			return &agent.Agent{ID: "transferred", Tools: []llm.Tool{weather(0)}}, nil
 		}),
+		x.book("book"),
 	}
 	if x.rng.IntN(4) == 0 {
 		s := &server{name: "server", wait: time.Duration(x.rng.IntN(3000)) * time.Millisecond, tools: []llm.Tool{silent("serve")}}
@@ -174,6 +180,11 @@ func (x *random) answer(turn int, r *driver.Request) scripted.Answer {
 		a.Fault = &scripted.Fault{After: 3, Err: errors.New("cut")}
 	case n == 4:
 		a.Chunks = []driver.Chunk{{Text: "First this.", Flush: true}, {Text: fmt.Sprintf("Then answer %d", turn)}, {Flush: true}, {Text: "And that."}}
+	case n == 1 && len(r.Tools) > 0:
+		a.Chunks = []driver.Chunk{{Text: "I book it."}, {ToolCalls: calls(fmt.Sprintf("book#%d", turn), fmt.Sprintf("shared#%d", turn))}}
+	case n == 6 && len(r.Tools) > 0:
+		a.Calls = append(calls(fmt.Sprintf("book#%d", turn)), driver.ToolCall{CallID: fmt.Sprint("cancel", turn), Name: "lk_agents_cancel_task",
+			Arguments: fmt.Sprintf(`{"call_id":"book#%d"}`, turn-turn%2*5)})
 	default:
 		a.Text = fmt.Sprintf("Answer %d goes on for a few words", turn)
 	}
@@ -204,7 +215,7 @@ func (x *random) script() {
 func (x *random) drive() {
 	for range 5 + x.rng.IntN(20) {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
-		switch x.rng.IntN(11) {
+		switch x.rng.IntN(14) {
 		case 0:
 			x.speeches = append(x.speeches, x.s.Say("I say something here", x.sayOptions()))
 		case 1:
@@ -229,6 +240,15 @@ func (x *random) drive() {
 			x.tts.lasts(time.Duration(200+x.rng.IntN(5000)/100*100) * time.Millisecond)
 		case 7:
 			x.update()
+		case 10:
+			x.claims = append(x.claims, x.s.ClaimUserTurn())
+		case 11:
+			if len(x.claims) > 0 {
+				x.claims[0]()
+				x.claims = x.claims[1:]
+			}
+		case 12:
+			x.waitForIdle(time.Duration(x.rng.IntN(5000))*time.Millisecond, x.rng.IntN(2) == 0)
 		case 8:
 			_, _ = x.s.CommitUserTurn(context.Background(), &session.CommitOptions{TranscriptTimeout: 300 * time.Millisecond, SkipReply: x.rng.IntN(2) == 0})
 		case 9:
@@ -318,6 +338,7 @@ func (x *random) check(t *testing.T) {
 	events := x.events
 	x.mu.Unlock()
 	x.checkStates(t, events)
+	x.checkTools(t, events)
 	for _, e := range events {
 		if sc, ok := e.(session.SpeechCreated); ok && !isDone(sc.Speech) {
 			t.Errorf("speech %s is not done after the close", sc.Speech.ID())

@@ -162,19 +162,19 @@ func (r *run) endCall(k *toolCall, res toolResult, status ToolCallStatus) {
 	r.calls = slices.Delete(r.calls, i, i+1)
 	close(k.ended)
 	r.dropFillers(func(f *filler) bool { return f.call == k })
-	id := k.item.CallID
+	id, told := k.item.CallID, res.output.Output
 	if !k.background.Load() {
-		k.release(res)
+		k.release(res) // which is the round's from here on
 	} else {
 		id += "_final"
 		if res.next != nil {
 			res.output.Output, res.output.IsError, res.output.NoReply = handoffLateText, true, false
-			status = ToolFailed
+			status, told = ToolFailed, handoffLateText
 		}
 		k.report(id, res.output)
 	}
 	r.watchAway()
-	k.tell(status, id, res.output.Output)
+	k.tell(status, id, told)
 }
 
 // cancelCall ends k without waiting for its function. On the loop.
