@@ -401,6 +401,7 @@ type ttsScript struct {
 	ttfb, length time.Duration
 	chars        int64
 	open, peak   int             // streams that have not ended
+	untimed      int             // the last words of a text have no times
 	text         strings.Builder // all that was pushed
 }
 
@@ -474,7 +475,7 @@ func (x *ttsStream) Next(ctx context.Context) (*ttsdriver.Chunk, error) {
 			return nil, ctx.Err()
 		}
 		words := strings.Fields(x.text)
-		for i, w := range words {
+		for i, w := range words[:max(len(words)-x.s.untimed, 0)] {
 			c.Words = append(c.Words, ttsdriver.Word{Text: w, Start: x.length * time.Duration(i) / time.Duration(len(words)),
 				End: x.length * time.Duration(i+1) / time.Duration(len(words))})
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,4 +191,32 @@ func TestAnswerBeginsWithTheFirstSentence(t *testing.T) {
 			t.Errorf("played %+v", segs)
 		}
 	})
+}
+
+func TestC116WordTimesThatNeverArrive(t *testing.T) {
+	for name, untimed := range map[string]int{"none": 100, "some": 5, "all": 0} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCall(t)
+				c.tts.lasts(3400 * time.Millisecond) // as fast as people speak
+				c.tts.untimed = untimed
+				c.start(nil)
+				c.s.Say(tenWords, nil)
+				c.until(5)
+				c.wantHistory("handoff  -> default_agent", "assistant: "+tenWords)
+				if got := c.room.AgentText(); !slices.Equal(got, []string{tenWords}) {
+					t.Errorf("shown: %q", got)
+				}
+				sp := c.s.Say(tenWords, nil)
+				c.until(7.2) // 2 s of it were heard
+				_ = sp.Interrupt(false)
+				<-sp.Done()
+				got := c.room.AgentText()[1]
+				if n := len(strings.Fields(got)); n < 5 || n > 6 {
+					t.Errorf("heard %q in 2 of 3.4 s", got)
+				}
+				c.close()
+			})
+		})
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tokenize"
@@ -26,6 +25,7 @@ type transcript struct {
 	knots    []knot
 	spoken   float64 // weight of all words and pieces that audio was announced for
 	piece    float64 // weight of the piece whose end is not known yet; 0 for none
+	timed    bool    // the TTS gives word times
 
 	shown  int     // bytes of text that were handed out by advance
 	weight float64 // of text[:shown]
@@ -39,19 +39,9 @@ type knot struct {
 // usualRate is the weight spoken per second when nothing else is known: 3.83 syllables of three letters.
 const usualRate = 3.83 * 3
 
-// weigh is the weight of s: its letters and digits, three for a character that is a word of its own.
-func weigh(s string) float64 {
-	var w float64
-	for _, c := range s {
-		switch {
-		case unicode.In(c, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
-			w += 3
-		case unicode.IsLetter(c), unicode.IsDigit(c):
-			w++
-		}
-	}
-	return w
-}
+// timingGap is how long a pause between two words may be. After that the TTS is taken to have stopped
+// giving times.
+const timingGap = 500 * time.Millisecond
 
 func (t *transcript) addText(s string) {
 	t.mu.Lock()
@@ -74,7 +64,7 @@ func (t *transcript) addAudio(a *tts.Audio) {
 		t.piece = weigh(a.Text)
 	}
 	for _, w := range a.Words {
-		t.piece = 0
+		t.piece, t.timed = 0, true
 		t.knots = append(t.knots, knot{w.Start, t.spoken})
 		t.spoken += weigh(w.Text)
 		t.knots = append(t.knots, knot{max(w.Start, w.End), t.spoken})
@@ -116,7 +106,16 @@ func (t *transcript) weightAt(pos time.Duration) float64 {
 		}
 		before = k
 	}
-	return before.weight + min((pos-before.at).Seconds()*usualRate, t.piece)
+	since := pos - before.at
+	switch left := weigh(t.text) - before.weight; {
+	case !t.timed:
+		return before.weight + min(since.Seconds()*usualRate, t.piece)
+	case !t.ended || !t.complete: // the times do not reach as far as the audio
+		return before.weight + max(since-timingGap, 0).Seconds()*usualRate
+	case left > 0 && t.audio > before.at:
+		return before.weight + left*since.Seconds()/(t.audio-before.at).Seconds()
+	}
+	return before.weight
 }
 
 // advance returns the words that were heard since the last call, when pos has been played. A word
@@ -128,15 +127,22 @@ func (t *transcript) advance(pos time.Duration) string {
 		return ""
 	}
 	target := t.weightAt(pos)
-	from := t.shown
-	for w := range tokenize.Words(t.text[from:]) {
-		whole := t.complete || t.shown+len(w) < len(t.text) // the last word may still grow
-		weight := weigh(w)
-		if !whole || weight == 0 && t.shown == from && t.weight == 0 || t.weight+weight/2 > target {
+	from, end := t.shown, t.shown
+	var words tokenize.WordStream // which holds back a last word that may still grow
+	ready := words.Push(t.text[from:])
+	if t.complete {
+		ready = append(ready, words.Flush()...)
+	}
+	for _, word := range ready {
+		end += len(word)
+		weight := weigh(word)
+		if t.weight+weight/2 > target {
 			break
 		}
 		t.weight += weight
-		t.shown += len(w)
+		if t.weight > 0 { // marks before the first word come with it
+			t.shown = end
+		}
 	}
 	return t.text[from:t.shown]
 }

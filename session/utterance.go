@@ -116,7 +116,9 @@ func (u *utterance) play() spoken {
 func (u *utterance) hear() (PlaybackEvent, error) {
 	defer close(u.ended)
 	<-u.voiced
-	u.script.endAudio()
+	if u.err == nil {
+		u.script.endAudio() // else there would have been more
+	}
 	// The node of the transcript may lag behind the voice.
 	select {
 	case <-u.written:

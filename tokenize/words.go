@@ -2,6 +2,7 @@ package tokenize
 
 import (
 	"iter"
+	"strings"
 	"unicode"
 )
 
@@ -37,15 +38,24 @@ func CountWords(text string) int {
 
 // isSpoken reports whether word has a letter or digit and is not markup.
 func isSpoken(word string) bool {
-	runes := []rune(word)
+	return strings.ContainsFunc(WithoutTags(word), func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) })
+}
+
+// WithoutTags returns text without its markup tags.
+func WithoutTags(text string) string {
+	if !strings.Contains(text, "<") {
+		return text
+	}
+	runes := []rune(text)
+	kept := runes[:0]
 	for i := 0; i < len(runes); i++ {
 		if end, _ := tagEnd(runes, i, true); end > 0 {
 			i = end - 1
-		} else if unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]) {
-			return true
+		} else {
+			kept = append(kept, runes[i])
 		}
 	}
-	return false
+	return string(kept)
 }
 
 // WordStream cuts text into words while it is written, as Words does. The zero value is ready.

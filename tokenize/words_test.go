@@ -93,3 +93,17 @@ func FuzzWords(f *testing.F) {
 		}
 	})
 }
+
+func TestWithoutTags(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                               "",
+		"plain":                          "plain",
+		`<emotion value="sad"/>Oh</em>!`: "Oh!",
+		"3 < 4 and 4 <b":                 "3 < 4 and 4 <b",
+		"é<a>日</a>":                      "é日",
+	} {
+		if got := WithoutTags(text); got != want {
+			t.Errorf("%q without tags is %q, want %q", text, got, want)
+		}
+	}
+}
