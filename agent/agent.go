@@ -40,6 +40,8 @@ type Agent struct {
 	LLM opt.Value[*llm.Model]
 	TTS opt.Value[*tts.Model]
 
+	// ToolTexts overrides what is set of the session's.
+	ToolTexts ToolTexts
 	// TurnHandling overrides the fields that are set of the session's.
 	TurnHandling turn.Handling
 	// MinConsecutiveSpeechDelay is the least pause between two speeches; unset inherits.

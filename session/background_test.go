@@ -543,6 +543,25 @@ func TestSessionClosesWithToolsInTheBackground(t *testing.T) {
 	}
 }
 
+func TestToolTexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := scripted.Answer{Calls: calls("book#2")}
+		c := newCall(t, scripted.Answer{Calls: calls("book#1")}, again, scripted.Answer{Chunks: oneChunk("I am at it.")}, scripted.Answer{Chunks: oneChunk("Done.")})
+		c.opt.ToolTexts = agent.ToolTexts{Update: "{name} ({call_id}): {message}", Duplicate: "never", News: "speak of {call_ids}"}
+		book := books("book", 6*time.Second)
+		book.Duplicates = llm.RejectDuplicates
+		c.start(&agent.Agent{Tools: []llm.Tool{book}, ToolTexts: agent.ToolTexts{Duplicate: "{call_id} still runs"}})
+		c.says(0.5, 2.5, "Book it")
+		c.until(20)
+		c.wantHistory("handoff  -> default_agent", "user: Book it", "call book({})", "output book (book#1): working",
+			"call book({})", "output book#1 still runs", "assistant: I am at it.", "call book({})", "output book booked", "assistant: Done.")
+		if got := c.lastMessage(3); got != "system: speak of book#1_final" {
+			t.Errorf("asked with %s", got)
+		}
+		c.close()
+	})
+}
+
 func TestUpdateOutsideOfATool(t *testing.T) {
 	rc := agent.NewRunContext(nil, nil, nil, nil)
 	if err := rc.Update(t.Context(), "x"); err == nil {

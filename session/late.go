@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -62,7 +61,7 @@ func (r *run) replyLate() {
 	if len(results) == 0 || r.act.llm == nil {
 		return
 	}
-	q := replyRequest{instructions: lateInstructions(r.act.mind.Context, results), choice: llm.ToolChoice{Mode: llm.ToolNone}, typed: r.ears == nil}
+	q := replyRequest{instructions: lateInstructions(r.act, results), choice: llm.ToolChoice{Mode: llm.ToolNone}, typed: r.ears == nil}
 	sp := r.newReply(r.act, q, r.act.protectedByDefault(), false)
 	r.lateReply = &lateReply{sp, results}
 	r.lateReply.tell(ReplyScheduled)
@@ -111,16 +110,16 @@ func (r *run) owesReply(k *toolCall) bool {
 	return slices.ContainsFunc(r.late, of) || r.lateReply != nil && slices.ContainsFunc(r.lateReply.results, of)
 }
 
-// lateInstructions is what the model is asked to do about results, given what it knows.
-func lateInstructions(c *chat.Context, results []lateResult) string {
-	names := strings.Join(ids(results), ", ")
-	if items := c.Items(); len(items) > 0 {
-		if out, ok := items[len(items)-1].(*chat.FunctionCallOutput); ok && slices.Contains(ids(results), out.CallID) {
-			return fmt.Sprintf("Tools that run in the background have told something new (call ids: %s). Tell the user about it, briefly.", names)
+// lateInstructions is what the model of act is asked to do about results.
+func lateInstructions(act *activity, results []lateResult) string {
+	texts, names := act.toolTexts(), ids(results)
+	text := texts.OldNews
+	if items := act.mind.Items(); len(items) > 0 {
+		if out, ok := items[len(items)-1].(*chat.FunctionCallOutput); ok && slices.Contains(names, out.CallID) {
+			text = texts.News
 		}
 	}
-	return fmt.Sprintf("Tools that run in the background have told something (call ids: %s), and the conversation went on since. "+
-		"Tell the user briefly what he does not know yet. If you have said all of it already, answer with nothing.", names)
+	return strings.ReplaceAll(text, "{call_ids}", strings.Join(names, ", "))
 }
 
 // underWay puts the calls that still run, and that c does not know, into c: so the model does not make

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
@@ -26,6 +27,9 @@ type Options struct {
 	// MaxToolSteps limits the tool rounds of one reply: default 3. The round that goes beyond it is
 	// still executed, then the model must answer in words. Off: no limit.
 	MaxToolSteps opt.Value[int]
+	// ToolTexts is what the model is told about tools in the background, as far as its agent does not
+	// say otherwise.
+	ToolTexts agent.ToolTexts
 
 	// TurnHandling is how the user and the agent take turns. An agent's own lies over it.
 	TurnHandling turn.Handling

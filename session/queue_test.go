@@ -169,6 +169,7 @@ func TestToolInterruptsItsOwnSpeech(t *testing.T) {
 		c.start(&agent.Agent{Tools: []llm.Tool{stop}})
 		sp := c.s.GenerateReply(agent.Reply{})
 		c.until(2)
+		synctest.Wait()
 		if err != nil || took != 0 || !sp.Interrupted() || !isDone(sp) {
 			t.Errorf("%v after %v, interrupted %v, done %v", err, took, sp.Interrupted(), isDone(sp))
 		}

@@ -134,11 +134,10 @@ func (r *run) beginCall(k *toolCall) (refusal string, err error) {
 	}
 	switch k.tool.Duplicates {
 	case llm.RejectDuplicates:
-		return fmt.Sprintf("This was not done: a call of %s is still running (call id %s), and one is enough.", k.item.Name, twins[0].item.CallID), nil
+		return twins[0].fill(k.act.toolTexts().Duplicate), nil
 	case llm.ConfirmDuplicates:
 		if !k.sure {
-			return fmt.Sprintf("This was not done: a call of %s is still running (call id %s). If the user wants one more all the same, call again with %s set to true.",
-				k.item.Name, twins[0].item.CallID, llm.ConfirmDuplicate), nil
+			return twins[0].fill(k.act.toolTexts().Confirm), nil
 		}
 	case llm.ReplaceDuplicates:
 		for _, o := range twins {
@@ -235,7 +234,7 @@ func (k *toolCall) Update(ctx context.Context, message any) error {
 	}
 	out := &chat.FunctionCallOutput{CallID: k.item.CallID, Name: k.item.Name, Output: text}
 	if _, ok := message.(string); ok {
-		out.Output = fmt.Sprintf("%s is still running, and tells so far: %s\nDo not call it again for the same; its result will come by itself.", k.item.Name, text)
+		out.Output = k.fill(k.act.toolTexts().Update, "{message}", text)
 	}
 	err = agent.ErrNotRunning
 	k.r.ask(func() { err = k.update(out, text) })
