@@ -158,6 +158,30 @@ func TestC008EndpointingChangedAtRunTimeSurvivesAHandoff(t *testing.T) {
 	})
 }
 
+func TestUpdateOptionsReachTheAgentThatComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		c.start(&agent.Agent{ID: "a", OnExit: func(context.Context, *agent.RunContext) error {
+			time.Sleep(2 * time.Second)
+			return nil
+		}})
+		_ = c.s.UpdateAgent(&agent.Agent{ID: "b", VAD: opt.Some(vad.New(vadScript{claims: 200 * time.Millisecond}))})
+		c.until(1)
+		// What only the agent that comes could not work with is refused as well.
+		if err := c.s.UpdateOptions(turn.Handling{Detector: opt.Some(audioModel())}); !errors.Is(err, turn.ErrVADSilence) {
+			t.Errorf("a detector that the next VAD is too quick for: %v", err)
+		}
+		if err := c.s.UpdateOptions(turn.Handling{Endpointing: turn.EndpointingOptions{MinDelay: opt.Some(time.Second)}}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(3)
+		if got := delays(inForce(t, c.s)); c.s.Agent().ID != "b" || got != ms(1000, 3000) {
+			t.Errorf("agent %s works with %v", c.s.Agent().ID, got)
+		}
+		c.close()
+	})
+}
+
 func TestUpdateOptionsWhileADecisionIsOpen(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -206,12 +230,12 @@ func TestUpdateOptionsKeepsWhatEndpointingHasLearned(t *testing.T) {
 		c.start(nil)
 		c.room.In.Speak(c.at(0.5), c.at(1)) // ends at 1.5, no words: no turn
 		c.says(2, 3, "Hello")               // a pause of 1 s is learned
-		c.until(3.3)
+		c.until(3.55)
 		if err := c.s.UpdateOptions(turn.Handling{Interruption: turn.Interruption{MinWords: opt.Some(2)}}); err != nil {
 			t.Fatal(err)
 		}
 		c.until(8)
-		if at := c.committedAt(); at < 3900*time.Millisecond {
+		if at := c.committedAt(); at != 4*time.Second {
 			t.Errorf("turn ended at %v: the pause of a second was forgotten", at)
 		}
 		c.close()
