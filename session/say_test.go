@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,10 +119,10 @@ func TestSayStreamStopsReadingWhenInterrupted(t *testing.T) {
 		c := newCall(t)
 		c.oneShot()
 		c.start(nil)
-		read := 0
+		var read atomic.Int32
 		sp := c.s.SayStream(func(yield func(string) bool) {
 			for yield("This is a whole sentence. ") {
-				read++
+				read.Add(1)
 				time.Sleep(time.Second)
 			}
 		}, nil)
@@ -129,10 +130,10 @@ func TestSayStreamStopsReadingWhenInterrupted(t *testing.T) {
 		if err := c.s.Interrupt(t.Context(), false); err != nil || !sp.Interrupted() {
 			t.Fatal(err)
 		}
-		was := read
+		was := read.Load()
 		c.until(10)
-		if read > was+1 {
-			t.Errorf("%d texts were read after the interruption", read-was)
+		if n := read.Load() - was; n > 1 {
+			t.Errorf("%d texts were read after the interruption", n)
 		}
 		c.close()
 	})

@@ -19,11 +19,11 @@ func (s *Session) UpdateOptions(h turn.Handling) error { return s.update(h, nil,
 // turn.ErrVADSilence, and before the first start. On a session that does not run it counts from the
 // next start.
 func (s *Session) UpdateAgentOptions(o agent.Options) error {
-	a := s.Agent()
-	if a == nil {
+	m := s.mind(s.Agent())
+	if m == nil {
 		return agent.ErrNotRunning
 	}
-	return s.update(turn.Handling{}, s.mind(a), o)
+	return s.update(turn.Handling{}, m, o)
 }
 
 // UpdateAgentOptions implements agent.Session.
