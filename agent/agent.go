@@ -68,6 +68,8 @@ type Agent struct {
 	LLMNode        func(ctx context.Context, req *llm.Request, next LLMNode) iter.Seq2[*llm.Chunk, error]
 	TTSNode        func(ctx context.Context, text iter.Seq[string], next TTSNode) iter.Seq2[*tts.Audio, error]
 	TranscriptNode func(ctx context.Context, text iter.Seq[string]) iter.Seq[string]
+
+	task *TaskOwner // nil for an agent that is not a task
 }
 
 // UserTurnExceeded says how much the user has said since the agent spoke last.

@@ -138,12 +138,17 @@ type RunContext struct {
 	speech  *Speech
 	call    *chat.FunctionCall
 	runtime ToolRuntime
+	tasks   func(context.Context, *TaskOwner) // nil where no tasks may be run
 }
 
 // NewRunContext is for sessions, and for tests of tools. speech, call and runtime may be nil.
 func NewRunContext(s Session, speech *Speech, call *chat.FunctionCall, runtime ToolRuntime) *RunContext {
 	return &RunContext{session: s, speech: speech, call: call, runtime: runtime}
 }
+
+// AllowTasks lets tasks be run with rc: run puts one in charge and returns when it is done. It is for
+// sessions, and for tests of tools, before rc is used.
+func (rc *RunContext) AllowTasks(run func(ctx context.Context, t *TaskOwner)) { rc.tasks = run }
 
 // Session is the conversation.
 func (rc *RunContext) Session() Session { return rc.session }

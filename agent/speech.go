@@ -16,6 +16,7 @@ type Speech struct {
 
 	mu          sync.Mutex
 	protected   bool
+	holds       int // it is also protected while there are any
 	interrupted bool
 	scheduled   bool
 	steps       int
@@ -93,7 +94,7 @@ func (sp *Speech) Scheduled() bool {
 func (sp *Speech) Protected() bool {
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
-	return sp.protected
+	return sp.protected || sp.holds > 0
 }
 
 // SetProtected changes whether the user can interrupt the speech. Protecting a speech that was
@@ -151,11 +152,35 @@ func (o *SpeechOwner) Interrupted(force bool) (bool, error) {
 	switch {
 	case sp.interrupted:
 		return false, nil
-	case sp.protected && !force:
+	case (sp.protected || sp.holds > 0) && !force:
 		return false, ErrProtected
 	}
 	sp.interrupted = true
 	return true, nil
+}
+
+// Hold protects the speech until Release, whatever else is said about it. It returns ErrInterrupted
+// when the speech was interrupted or is done. Holds are counted.
+func (o *SpeechOwner) Hold() error {
+	o.sp.mu.Lock()
+	defer o.sp.mu.Unlock()
+	select {
+	case <-o.sp.done:
+		return ErrInterrupted
+	default:
+	}
+	if o.sp.interrupted {
+		return ErrInterrupted
+	}
+	o.sp.holds++
+	return nil
+}
+
+// Release takes back one Hold.
+func (o *SpeechOwner) Release() {
+	o.sp.mu.Lock()
+	o.sp.holds--
+	o.sp.mu.Unlock()
 }
 
 // Scheduled marks that the speech got its turn.

@@ -30,13 +30,25 @@ type activity struct {
 	exited      chan struct{} // closed when OnExit has run; nil before it was called
 	blocked     bool          // takes no more user turns
 	paused      bool          // takes no more speeches
+	entered     bool          // is or was in charge
+	closed      bool
 	queue       []*speech
 	current     *speech
 	live        map[*speech]struct{} // not done
-	idle        chan struct{}        // closed and replaced whenever live becomes empty
 	delay       timer
 	playedOutAt time.Time
+
+	// See task.go.
+	caller   *activity               // of the task that this is; nil for none
+	heir     *activity               // the task that is in charge instead, or is about to be; nil for none
+	slot     chan struct{}           // size 1: full while a task of this activity is under way
+	tasks    context.Context         // of the waiting for tasks; ends before ctx
+	endTasks context.CancelCauseFunc // of tasks
+	noted    bool                    // the result of the task that this is
 }
+
+// deaf reports whether the user's words are for whoever comes next.
+func (act *activity) deaf() bool { return act.blocked || act.heir != nil }
 
 const instructionsID = "lk.agent_task.instructions"
 
@@ -52,27 +64,44 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 	if err != nil {
 		return nil, err
 	}
-	act := &activity{setup: set, r: r, agent: a, mind: m, live: make(map[*speech]struct{}), idle: make(chan struct{})}
+	act := &activity{setup: set, r: r, agent: a, mind: m, live: make(map[*speech]struct{}), slot: make(chan struct{}, 1)}
 	act.delay.s = r
 	act.warn("")
 	act.endpointing = turn.NewEndpointing(act.how.Endpointing)
 	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
 	r.equip(act)
 	r.takeStock(act)
+	act.tasks, act.endTasks = context.WithCancelCause(act.ctx)
+	r.acts[act] = struct{}{}
 	return act, nil
 }
 
-// enter puts act in charge: the ears listen for it, and OnEnter runs.
+// enter puts act in charge, and OnEnter runs.
 func (r *run) enter(act *activity, old *activity) error {
+	if err := r.takeCharge(act, old); err != nil {
+		return err
+	}
+	act.prewarm()
+	if act.agent.OnEnter != nil {
+		r.hook(act.ctx, act, hookEnter, act.agent.OnEnter)
+	}
+	r.unpark()
+	r.schedule()
+	return nil
+}
+
+// takeCharge makes act the activity in charge: the ears listen for it.
+func (r *run) takeCharge(act *activity, old *activity) error {
 	oldID := ""
 	if old != nil {
 		oldID = old.agent.Name()
 	}
-	if err := r.listenFor(act.agent, act.setup); err != nil {
-		act.close()
-		return err
+	if r.closing == nil {
+		if err := r.listenFor(act.agent, act.setup); err != nil {
+			return err
+		}
 	}
-	r.act = act
+	r.act, act.entered = act, true
 	r.equip(act) // its tools may have changed since
 	if !r.turnsBySTT() {
 		r.sttSilent()
@@ -85,13 +114,10 @@ func (r *run) enter(act *activity, old *activity) error {
 	h := &chat.Handoff{OldAgentID: oldID, NewAgentID: act.agent.Name()}
 	h.CreatedAt = r.stamp()
 	r.s.remember(h)
-	r.emit(ConversationItemAdded{at(now()), h})
-	act.prewarm()
-	if act.agent.OnEnter != nil {
-		r.hook(act.ctx, act, hookEnter, act.agent.OnEnter)
+	if old != nil {
+		r.note(h)
 	}
-	r.unpark()
-	r.schedule()
+	r.emit(ConversationItemAdded{at(now()), h})
 	return nil
 }
 
@@ -112,12 +138,17 @@ const (
 	hookExit  = "OnExit"
 )
 
-// hook runs a hook of an agent on a goroutine of its own and returns when it has ended.
+// hook runs a hook of an agent on a goroutine of its own; done is closed when it has ended. On the loop.
 func (r *run) hook(ctx context.Context, act *activity, name string, f func(context.Context, *agent.RunContext) error) (done chan struct{}) {
 	done = make(chan struct{})
+	r.begin(done, act)
 	r.goDo(name, func() {
 		defer close(done)
+		defer r.ask(func() { r.over(done) })
 		rc := agent.NewRunContext(scoped{Session: r.s, act: act, entering: name == hookEnter}, nil, nil, nil)
+		if name == hookEnter || name == hookExit {
+			rc.AllowTasks(func(ctx context.Context, t *agent.TaskOwner) { r.runTask(ctx, taskCaller{act: act, w: done}, t) })
+		}
 		if err := f(agent.ContextWithRun(ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Error("hook failed", "hook", name, "agent", act.agent.Name(), "err", err)
 		}
@@ -150,28 +181,26 @@ func (r *run) leave(ctx context.Context, act *activity) {
 
 // close drops what the activity still had. On the loop.
 func (act *activity) close() {
-	act.paused, act.blocked = true, true
+	act.paused, act.blocked, act.closed = true, true, true
 	act.delay.stop()
 	act.cancel()
 	act.r.equip(act)
-}
-
-// waitIdle waits until no speech of act is left. It is not called on the loop.
-func (act *activity) waitIdle(ctx context.Context) error {
-	for {
-		var idle chan struct{}
-		n := 0
-		act.r.ask(func() { idle, n = act.idle, len(act.live) })
-		if n == 0 {
-			return nil
-		}
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for %d speeches: %w", n, ctx.Err())
-		}
+	if len(act.live) == 0 {
+		delete(act.r.acts, act)
 	}
 }
+
+// idle reports whether no speech of act is left, and no task of it is in charge.
+func (act *activity) idle() bool { return len(act.live) == 0 && act.heir == nil }
+
+// canGo reports whether another agent may take over from act for good.
+func (act *activity) canGo() bool { return act.idle() && !act.ending() }
+
+// gone reports whether act is not in charge any more, nor is a task of it.
+func (act *activity) gone() bool { return act.r.act != act && act.heir == nil }
+
+// waitIdle waits until act is idle. It is not called on the loop.
+func (act *activity) waitIdle(ctx context.Context) error { return act.r.waitUntil(ctx, act.idle) }
 
 // handOver makes a the agent in charge, after the present one has finished speaking.
 func (r *run) handOver(a *agent.Agent) error {
@@ -180,6 +209,10 @@ func (r *run) handOver(a *agent.Agent) error {
 	}
 	if r.next != nil { // handoffs take place one after another
 		r.handoffs = append(r.handoffs, a)
+		r.begin(a, nil)
+		if r.act.caller != nil && r.act != r.leaving {
+			agent.TaskOf(r.act.agent).Abort(agent.ErrTaskReplaced) // it holds up the handoff of its caller
+		}
 		return nil
 	}
 	next, err := r.newActivity(a)
@@ -187,33 +220,50 @@ func (r *run) handOver(a *agent.Agent) error {
 		return err
 	}
 	old := r.act
-	old.blocked, r.next = true, next
+	old.blocked, r.next, r.leaving = true, next, old
+	r.begin(next, old)
+	if old.heir != nil { // in charge too late
+		agent.TaskOf(old.heir.agent).Abort(agent.ErrTaskReplaced)
+	}
 	r.dropEarly()
 	r.goDo("handoff", func() {
-		r.leave(r.ctx, old)
-		if old.waitIdle(r.ctx) != nil {
-			return // the session closes, and abandons next
+		defer r.ask(func() { r.over(next) })
+		for old != nil {
+			r.leave(r.ctx, old)
+			// A task that is done meanwhile gives the conversation back first.
+			if r.waitUntil(r.ctx, func() bool { return old.gone() || old.canGo() }) != nil {
+				return // the session closes, and abandons next
+			}
+			ctx, cancel := context.WithTimeout(r.ctx, drainLimit)
+			r.drainCalls(ctx, old)
+			cancel()
+			r.ask(func() { old = r.takeOver(next, old) })
 		}
-		ctx, cancel := context.WithTimeout(r.ctx, drainLimit)
-		defer cancel()
-		r.drainCalls(ctx, old)
-		r.ask(func() { r.takeOver(next, old) })
 	})
 	return nil
 }
 
-// takeOver ends a handoff.
-func (r *run) takeOver(next, old *activity) {
+// takeOver ends a handoff. It returns the activity that is to leave before next can take over, nil when
+// it has.
+func (r *run) takeOver(next, old *activity) *activity {
 	if r.closing != nil {
-		return // the close abandons next
+		return nil // the close abandons next
 	}
-	r.next = nil
+	if old.gone() {
+		r.act.blocked, r.leaving = true, r.act
+		return r.act
+	}
+	if !old.canGo() {
+		return old
+	}
+	r.next, r.leaving = nil, nil
 	if err := r.enter(next, old); err != nil {
 		r.abandon(next)
 		r.beginClose(closeRequest{reason: ReasonError, err: fmt.Errorf("handing over to %s: %w", next.agent.Name(), err)})
-		return
+		return nil
 	}
 	old.close()
+	r.orphan(old)
 	r.settle()
 	if len(r.handoffs) > 0 {
 		a := r.handoffs[0]
@@ -221,15 +271,24 @@ func (r *run) takeOver(next, old *activity) {
 		if err := r.handOver(a); err != nil {
 			r.log.Error("handoff failed", "agent", a.Name(), "err", err)
 		}
+		r.over(a)
 	}
+	return nil
 }
 
-// speaker is the activity that a new speech belongs to: the one in charge, or the next one when that
-// takes no more. It is nil when the session does not speak any more.
+// speaker is the activity that a new speech belongs to: the one in charge, or the one that comes next when
+// that takes no more. It is nil when the session does not speak any more.
 func (r *run) speaker() *activity {
+	act := r.act
 	switch {
-	case r.act != nil && !r.act.paused:
-		return r.act
+	case act == nil:
+		return nil
+	case act.heir != nil:
+		return act.heir
+	case !act.paused:
+		return act
+	case act.ending():
+		return act.caller
 	case r.next != nil && r.closing == nil:
 		return r.next
 	}

@@ -66,10 +66,24 @@ func (r *run) beginClose(q closeRequest) {
 	// Not goDo: tearDown waits for all goroutines of the run.
 	go func() {
 		defer cancel()
+		r.finishTasks(ctx)
 		r.finishSpeaking(ctx)
 		r.lastWords()
 		r.tearDown()
 	}()
+}
+
+// finishTasks brings the agent back who called a task that is in charge.
+func (r *run) finishTasks(hurry context.Context) {
+	limit := exitLimit + idleLimit
+	r.ask(func() {
+		if r.closing.drain {
+			limit = drainLimit
+		}
+	})
+	ctx, cancel := context.WithTimeout(hurry, limit)
+	defer cancel()
+	r.giveUpTasks(ctx)
 }
 
 // finishSpeaking runs OnExit and waits for what is being said, or stops it. hurry ends with the draining.
@@ -175,10 +189,11 @@ func (r *run) tearDown() {
 		for len(r.calls) > 0 {
 			r.cancelCall(r.calls[0])
 		}
-		for _, act := range []*activity{r.act, r.next} {
-			if act != nil {
-				r.abandon(act)
-			}
+		for act := range r.acts {
+			r.abandon(act)
+		}
+		if r.exchange != nil {
+			r.endExchange(r.exchange, nil)
 		}
 		closing = r.giveBackAll()
 		hangUp = r.closing.hangUp

@@ -181,9 +181,11 @@ func describe(it chat.Item) string {
 }
 
 // history is the conversation, one item a line.
-func (c *call) history() string {
+func (c *call) history() string { return historyOf(c.s.History()) }
+
+func historyOf(h *chat.Context) string {
 	var b strings.Builder
-	for it := range c.s.History().All() {
+	for it := range h.All() {
 		b.WriteString(describe(it) + "\n")
 	}
 	return b.String()

@@ -38,7 +38,7 @@ func (r *run) serveIdle() {
 			switch {
 			case r.closing != nil:
 				err = agent.ErrNotRunning
-			case r.next != nil && w.call.holdsUp(r.act):
+			case r.waitsFor(w.call):
 				err = agent.ErrSelfWait
 			default:
 				return r.quiet() && (r.floor == nil || r.floor == w.floor) && !(w.owes && r.owesReply(w.call))
@@ -54,6 +54,18 @@ func (r *run) serveIdle() {
 	}
 }
 
+// waitsFor reports whether an agent that is to take over now waits for the call. k may be nil.
+func (r *run) waitsFor(k *toolCall) bool {
+	act := r.act
+	switch {
+	case r.next != nil || act.ending():
+		return k.holdsUp(act)
+	case act != nil && act.heir != nil:
+		return k.holdsUp(act) && k.sp.tasks == 0
+	}
+	return false
+}
+
 // holdsUp reports whether a handoff of act waits for the call. k may be nil.
 func (k *toolCall) holdsUp(act *activity) bool {
 	return k != nil && k.act == act && !isClosed(k.ended) && !(k.shared && k.background.Load())
@@ -63,7 +75,7 @@ func (k *toolCall) holdsUp(act *activity) bool {
 // answered. A reply that was heard and whose tools still run is quiet.
 func (r *run) quiet() bool {
 	act, h := r.act, &r.heard
-	if act == nil || r.next != nil || act.blocked || r.userState == agent.UserSpeaking || h.speaking || h.sttSpeaking ||
+	if act == nil || r.next != nil || act.deaf() || r.userState == agent.UserSpeaking || h.speaking || h.sttSpeaking ||
 		h.deciding() || r.pendingTurns > 0 || act.current != nil || len(act.queue) > 0 {
 		return false
 	}
@@ -148,7 +160,9 @@ func (s *Session) Foreground(ctx context.Context, f func(ctx context.Context) er
 		return f(ctx)
 	}
 	got := &floor{}
+	r.ask(func() { r.begin(got, activityOf(ctx)) })
 	defer r.post(func() { // also when the waiting was given up in the moment when it was over
+		r.over(got)
 		if r.floor == got {
 			r.floor = nil
 		}

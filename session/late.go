@@ -54,10 +54,19 @@ type lateReply struct {
 	results []lateResult
 }
 
-// replyLate begins the reply. What tools of an earlier agent have told is not for the present one.
+// replyLate begins the reply. What tools of an earlier agent have told is not for the present one; that of
+// an agent who waits for a task is told when he is back.
 func (r *run) replyLate() {
-	results := slices.DeleteFunc(r.late, func(l lateResult) bool { return !l.call.shared && l.call.act != r.act })
-	r.late = nil
+	var results, later []lateResult
+	for _, l := range r.late {
+		switch {
+		case l.call.shared || l.call.act == r.act:
+			results = append(results, l)
+		case l.call.act.heir != nil:
+			later = append(later, l)
+		}
+	}
+	r.late = later
 	if len(results) == 0 || r.act.llm == nil {
 		return
 	}

@@ -54,7 +54,7 @@ func (r *run) serveLimit() {
 	if k.due == nil {
 		return
 	}
-	if r.closing != nil || act.blocked || act.paused {
+	if r.closing != nil || act.deaf() || act.paused {
 		k.due = nil // whoever comes next hears the user out
 		return
 	}

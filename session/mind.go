@@ -65,6 +65,13 @@ func (m *mind) settle() {
 	}
 }
 
+// forget drops what is kept of a.
+func (s *Session) forget(a *agent.Agent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.minds, a)
+}
+
 // forget drops the calls of tools that there are not.
 func (m *mind) forget() {
 	names := m.all.Names()
@@ -159,6 +166,16 @@ type scoped struct {
 	act      *activity
 	entering bool // in OnEnter, or in a tool of what OnEnter asked for
 	tool     bool
+}
+
+// activityOf is the activity of the tool or hook that ctx is of, nil for none.
+func activityOf(ctx context.Context) *activity {
+	if rc := agent.RunContextFrom(ctx); rc != nil {
+		if s, ok := rc.Session().(scoped); ok {
+			return s.act
+		}
+	}
+	return nil
 }
 
 // GenerateReply implements agent.Session. A reply that a tool asks for does not call tools unless it

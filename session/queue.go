@@ -19,6 +19,7 @@ func (act *activity) line(sp *speech) {
 // enqueue gives sp its place in the queue and tells that it exists.
 func (r *run) enqueue(sp *speech, byUser bool) {
 	sp.act.line(sp)
+	r.begin(sp, sp.act)
 	r.emit(SpeechCreated{At: at(now()), Speech: sp.Speech, UserInitiated: byUser, Source: sp.source})
 	r.schedule()
 }

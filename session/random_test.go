@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +123,9 @@ type random struct {
 	detectors []*turnscripted.AudioDetector
 	claims    []func()
 	waiting   sync.WaitGroup // who waits for a quiet moment
+	runs      sync.WaitGroup // of Run
+	results   []*session.RunResult
+	tasks     atomic.Int64 // that wait
 }
 
 func (x *random) newAgent() *agent.Agent {
@@ -135,6 +139,8 @@ func (x *random) newAgent() *agent.Agent {
 			return &agent.Agent{ID: "transferred", Tools: []llm.Tool{weather(0)}}, nil
 		}),
 		x.book("book"),
+		toolOf("ask", x.newTask(true)),
+		toolOf("ask_too", x.newTask(false)),
 	}
 	if x.rng.IntN(4) == 0 {
 		s := &server{name: "server", wait: time.Duration(x.rng.IntN(3000)) * time.Millisecond, tools: []llm.Tool{silent("serve")}}
@@ -154,10 +160,16 @@ func (x *random) newAgent() *agent.Agent {
 			return nil
 		}
 	}
-	if x.rng.IntN(2) == 0 {
+	switch x.rng.IntN(5) {
+	case 0:
+		a.OnEnter = hook(x.newTask(true))
+	case 1:
+		a.OnExit = hook(x.newTask(false))
+	}
+	if x.rng.IntN(2) == 0 && a.OnEnter == nil {
 		a.OnEnter = func(_ context.Context, rc *agent.RunContext) error { rc.Session().Say("Welcome", nil); return nil }
 	}
-	if x.rng.IntN(2) == 0 {
+	if x.rng.IntN(2) == 0 && a.OnExit == nil {
 		a.OnExit = func(_ context.Context, rc *agent.RunContext) error { rc.Session().Say("So long", nil); return nil }
 	}
 	return a
@@ -173,6 +185,12 @@ func (x *random) answer(turn int, r *driver.Request) scripted.Answer {
 		a.Calls = callsTool("fail", "{}")
 	case n == 7 && len(r.Tools) > 2:
 		a.Calls = callsTool("transfer", "{}")
+	case n%2 == 0 && has(r, "done"):
+		a.Calls = calling("done").Calls
+	case n == 2 && has(r, "ask"):
+		a.Chunks = []driver.Chunk{{Text: "I want to know something."}, {ToolCalls: calling("ask").Calls}}
+	case turn%22 == 4 && has(r, "ask_too"):
+		a.Calls = calling("ask", "ask_too", "weather").Calls
 	case n == 8:
 		a.Fault = &scripted.Fault{InChat: true, Err: errors.New("no such model")}
 	case n == 9:
@@ -215,7 +233,7 @@ func (x *random) script() {
 func (x *random) drive() {
 	for range 5 + x.rng.IntN(20) {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
-		switch x.rng.IntN(14) {
+		switch x.rng.IntN(15) {
 		case 0:
 			x.speeches = append(x.speeches, x.s.Say("I say something here", x.sayOptions()))
 		case 1:
@@ -255,6 +273,8 @@ func (x *random) drive() {
 			if err := x.change(); err != nil {
 				x.t.Error(err)
 			}
+		case 13:
+			x.newRun()
 		}
 	}
 }
@@ -362,6 +382,7 @@ func (x *random) check(t *testing.T) {
 			}
 		}
 	}
+	x.checkRuns(t)
 }
 
 func (x *random) checkStates(t *testing.T, events []session.Event) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,9 @@ type run struct {
 	agentState         agent.State
 	userState          agent.UserState
 	act                *activity
-	next               *activity      // takes over when act has finished
+	acts               map[*activity]struct{} // that have something to be released
+	next               *activity              // takes over when leaving has finished
+	leaving            *activity
 	handoffs           []*agent.Agent // that wait for the one that is under way
 	parked             []func()       // what the user says meanwhile
 	adapted            map[adaptedKey]*stt.Model
@@ -86,6 +89,9 @@ type run struct {
 	idlers             []*idleWaiter // wait for a quiet moment, in order
 	floor              *floor        // whose quiet moment it is; nil for everybody's
 	claims             int           // of the user's turn, by programs
+	waiters            []*waiter
+	works              map[any]*activity // what is under way, and on whose behalf
+	exchange           *exchange         // the Run that waits; nil for none
 }
 
 func newRun(ctx context.Context, s *Session, t Transport) *run {
@@ -94,6 +100,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
 		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
 		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[*ears]struct{}),
+		acts: make(map[*activity]struct{}), works: make(map[any]*activity),
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}
@@ -138,8 +145,10 @@ func (r *run) loop() {
 		} else {
 			r.onVAD(m)
 		}
+		r.serveWaiters()
 		r.serveIdle()
 		r.serveLimit()
+		r.serveExchange()
 	})
 }
 
@@ -168,7 +177,7 @@ func (r *run) guard(what string, err *error) {
 	r.requestClose(closeRequest{reason: ReasonError, err: e})
 }
 
-func (r *run) start(ctx context.Context, a *agent.Agent) error {
+func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
 	go r.loop()
 	go r.events.run(func(m *message) { m.do() })
 	go func() {
@@ -178,7 +187,7 @@ func (r *run) start(ctx context.Context, a *agent.Agent) error {
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r.ask(func() { r.opening, r.cancelOpen = true, cancel })
+	r.ask(func() { r.opening, r.cancelOpen, r.exchange = true, cancel, x })
 	err := r.open(ctx, a)
 	if err == nil {
 		return nil
@@ -346,7 +355,7 @@ func (r *run) setUserState(st agent.UserState, t time.Time) {
 
 // watchAway arms the away timer while both sides listen and somebody is there.
 func (r *run) watchAway() {
-	if r.opt.UserAwayTimeout.IsOff() || r.closing != nil || !r.outputReady || len(r.calls) > 0 ||
+	if r.opt.UserAwayTimeout.IsOff() || r.closing != nil || !r.outputReady || r.toolsWork() ||
 		r.userState != agent.UserListening || r.agentState != agent.Listening {
 		r.away.stop()
 		return
@@ -354,10 +363,16 @@ func (r *run) watchAway() {
 	r.away.start(r.opt.UserAwayTimeout.Default(defaultAwayTimeout), func() { r.setUserState(agent.UserAway, now()) })
 }
 
+// toolsWork reports whether a tool runs that does not wait for a task itself.
+func (r *run) toolsWork() bool {
+	return slices.ContainsFunc(r.calls, func(k *toolCall) bool { return !k.inTask })
+}
+
 // commit adds items to the history and to what the agent of act knows.
 func (r *run) commit(act *activity, items ...chat.Item) {
 	r.s.remember(items...)
 	act.mind.Add(items...)
+	r.note(items...)
 	for _, it := range items {
 		switch it.(type) {
 		case *chat.Message, *chat.Handoff:

@@ -68,17 +68,23 @@ func New(o Options) *Session {
 // call that the session makes; once started, the session lives until it is closed. A transport of
 // nil gives a session without ears and voice, for text.
 func (s *Session) Start(ctx context.Context, a *agent.Agent, t Transport) error {
+	_, err := s.start(ctx, a, t, nil)
+	return err
+}
+
+// start is Start; x, if not nil, waits for what OnEnter causes.
+func (s *Session) start(ctx context.Context, a *agent.Agent, t Transport, x *exchange) (*run, error) {
 	if a == nil {
-		return errors.New("starting session: no agent")
+		return nil, errors.New("starting session: no agent")
 	}
 	r, err := s.newRun(ctx, t)
 	if err != nil {
-		return fmt.Errorf("starting session: %w", err)
+		return nil, fmt.Errorf("starting session: %w", err)
 	}
-	if err := r.start(ctx, a); err != nil {
-		return fmt.Errorf("starting session: %w", err)
+	if err := r.start(ctx, a, x); err != nil {
+		return nil, fmt.Errorf("starting session: %w", err)
 	}
-	return nil
+	return r, nil
 }
 
 func (s *Session) newRun(ctx context.Context, t Transport) (*run, error) {

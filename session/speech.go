@@ -34,8 +34,10 @@ type speech struct {
 	eager      bool          // the voice begins before the speech has its turn
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
-	background bool // played out, tools still run
-	working    int  // tools that the present step waits for
+	background bool        // played out, tools still run
+	working    int         // tools that the present step waits for
+	tasks      int         // of these, those that wait for an agent.Task
+	learned    []chat.Item // from tasks, which the present request does not know
 	watchdog   timer
 }
 
@@ -115,10 +117,15 @@ func (r *run) finish(sp *speech, err error) {
 	}
 	delete(act.live, sp)
 	r.repliedLate(sp)
-	if len(act.live) == 0 {
-		close(act.idle)
-		act.idle = make(chan struct{})
+	if act.closed && len(act.live) == 0 {
+		delete(r.acts, act)
 	}
+	if x := r.exchange; x != nil {
+		if _, caused := x.watched[sp]; caused {
+			x.err = err
+		}
+	}
+	r.over(sp)
 	r.schedule()
 	r.settle()
 }
@@ -126,7 +133,7 @@ func (r *run) finish(sp *speech, err error) {
 // settle gives the agent the state that fits when nothing is being said.
 func (r *run) settle() {
 	act := r.act
-	if act == nil || r.pause != nil || act.current != nil && act.current.step.heard || r.agentState == agent.Initializing {
+	if act == nil || act.ending() || r.pause != nil || act.current != nil && act.current.step.heard || r.agentState == agent.Initializing {
 		return
 	}
 	for sp := range act.live {

@@ -36,6 +36,7 @@ type toolCall struct {
 
 	background atomic.Bool // set on the loop
 	updates    int         // that came after the first; used on the loop only
+	inTask     bool        // waits for an agent.Task; used on the loop only
 }
 
 // callKey is where the context of a tool carries its call.
@@ -96,6 +97,9 @@ func (k *toolCall) invoke() (any, error) {
 		return nil, &llm.ToolError{Message: fmt.Sprintf("unknown function %q; available: %s", k.item.Name, strings.Join(k.round.gen.tools.Names(), ", "))}
 	}
 	rc := agent.NewRunContext(scoped{Session: k.r.s, act: k.act, entering: k.round.entering, tool: true}, k.sp.Speech, k.item, k)
+	rc.AllowTasks(func(ctx context.Context, t *agent.TaskOwner) {
+		k.r.runTask(ctx, taskCaller{act: k.act, call: k, w: k.sp}, t)
+	})
 	return k.tool.Call(agent.ContextWithRun(k.ctx, rc), rc, k.args)
 }
 

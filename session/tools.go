@@ -264,7 +264,7 @@ func (r *run) nextStep(sp *speech, q replyRequest, steps int) replyRequest {
 	none := q.choice.Mode == llm.ToolNone || r.closing != nil || !r.opt.MaxToolSteps.IsOff() && steps > limit+1
 	// What a hook or the caller made of the context stays; what the speech did since is added.
 	q.base = q.base.Copy(nil)
-	for _, it := range sp.Items() {
+	for _, it := range append(sp.Items(), sp.learned...) {
 		if _, known := q.base.ByID(it.Head().ID); !known {
 			q.base.Add(it)
 		}

@@ -85,7 +85,7 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 	case r.closing != nil || t.silent:
 		r.keep(act, t)
 		return nil, nil, false
-	case act.blocked: // whoever comes next answers
+	case act.deaf(): // whoever comes next answers
 		r.park(func() { r.queue(t) })
 		return nil, nil, false
 	}
@@ -138,7 +138,7 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 	case r.closing != nil || r.pendingTurns > 1: // a newer turn is answered instead
 		r.keep(act, t)
 		return
-	case act.blocked:
+	case act.deaf():
 		r.park(func() { r.queue(t) })
 		return
 	}
@@ -173,7 +173,7 @@ func (r *run) receiveText(t TextInput) {
 	if r.act == nil || t.Text == "" {
 		return
 	}
-	if r.act.blocked && r.closing == nil {
+	if r.act.deaf() && r.closing == nil {
 		r.park(func() { r.receiveText(t) })
 		return
 	}
