@@ -88,7 +88,7 @@ func (r *run) turnDropped() {
 // reconcile brings the output into the state that sp needs when its audio begins: a pause of an
 // earlier speech must not hold it back, and it must not begin while the user speaks.
 func (r *run) reconcile(sp *speech) {
-	if r.pause != nil && r.pause.sp == sp {
+	if r.pause != nil && r.pause.sp == sp && !sp.Protected() {
 		return
 	}
 	r.release(nil)

@@ -192,3 +192,20 @@ func TestEarlyAnswerLeavesNoTraceWhenTheSessionCloses(t *testing.T) {
 		}
 	})
 }
+
+func TestEarlyAnswerToADroppedTurnIsDiscarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Text: "Hi there"})
+		c.opt.TurnHandling.Preemptive = turn.Preemptive{Enabled: opt.Some(true), TTS: opt.Some(true)}
+		c.start(&agent.Agent{OnUserTurnCompleted: func(context.Context, *agent.RunContext, *chat.Context, *chat.Message) error {
+			return llm.ErrStopResponse
+		}})
+		c.says(0.5, 2.5, "Hello")
+		c.until(3.1) // the turn is over at 3.0
+		if got := c.voices(); len(got) != 1 || got[0] != metrics.Discarded {
+			t.Errorf("outcomes of the voice: %q, want discarded as soon as the turn is dropped", got)
+		}
+		c.close()
+		c.wantHistory("handoff  -> default_agent")
+	})
+}

@@ -235,7 +235,19 @@ func (x *random) drive() {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
 		switch x.rng.IntN(15) {
 		case 0:
-			x.speeches = append(x.speeches, x.s.Say("I say something here", x.sayOptions()))
+			if o := x.sayOptions(); x.rng.IntN(3) == 0 {
+				wait := time.Duration(x.rng.IntN(800)) * time.Millisecond
+				x.speeches = append(x.speeches, x.s.SayStream(func(yield func(string) bool) {
+					for _, text := range []string{"I say ", "", "something ", "slowly."} {
+						time.Sleep(wait)
+						if !yield(text) {
+							return
+						}
+					}
+				}, o))
+			} else {
+				x.speeches = append(x.speeches, x.s.Say("I say something here", o))
+			}
 		case 1:
 			x.speeches = append(x.speeches, x.s.GenerateReply(agent.Reply{Instructions: "Say something.", Priority: x.priority()}))
 		case 2:

@@ -120,3 +120,30 @@ func TestC062WithoutOutputNothingIsPaused(t *testing.T) {
 		c.close()
 	})
 }
+
+func TestProtectionEndsAPause(t *testing.T) {
+	for _, protect := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCall(t, scripted.Answer{Text: "Hello", TTFT: time.Second})
+			c.start(nil)
+			c.room.In.Speak(c.at(0.3), c.at(2))
+			sp := c.s.GenerateReply(agent.Reply{})
+			c.until(0.5) // held back, before the model has answered
+			if protect {
+				if err := sp.SetProtected(true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.until(6)
+			want := 2500 * time.Millisecond // when the VAD has found the end of the noise
+			if protect {
+				want = 1200 * time.Millisecond
+			}
+			segs := c.room.Out.Segments()
+			if len(segs) != 1 || segs[0].Started.Sub(c.t0) != want {
+				t.Errorf("protected %v: played %+v, want it to begin after %v", protect, segs, want)
+			}
+			c.close()
+		})
+	}
+}

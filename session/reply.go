@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"time"
 
@@ -157,6 +158,7 @@ func (r *run) keepSaid(sp *speech, st *step, said spoken, id string, began time.
 	said.fill(&m.Metrics, sp.turn)
 	m.Metrics.TTS = metadata(st.tts)
 	if gen != nil {
+		m.Extra = gen.extra
 		gen.fill(&m.Metrics, said)
 		m.Metrics.LLM = metadata(st.llm)
 	}
@@ -185,6 +187,7 @@ type generation struct {
 	chunks int // with text
 	textAt [2]time.Time
 	tokens int64
+	extra  map[string]any // of the provider, to be sent back with the message
 	err    error
 }
 
@@ -257,6 +260,12 @@ func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
 		}
 		if c.ID != "" && !slices.Contains(g.ids, c.ID) {
 			g.ids = append(g.ids, c.ID)
+		}
+		if len(c.Extra) > 0 {
+			if g.extra == nil {
+				g.extra = make(map[string]any)
+			}
+			maps.Copy(g.extra, c.Extra)
 		}
 		if c.Usage != nil {
 			g.tokens = c.Usage.CompletionTokens

@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 )
 
@@ -139,6 +141,35 @@ func TestToolAsksForAReplyAndWaitsForIt(t *testing.T) {
 		c.wantHistory("handoff  -> default_agent", "call ask({})", "assistant: One moment", "output asked", "assistant: Done")
 		if got := sp.Items(); len(got) != 3 {
 			t.Errorf("the speech made %d items, want its call, output and answer", len(got))
+		}
+		c.close()
+	})
+}
+
+func TestErrorOfTheModelIsTheSpeechs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("no such model")
+		c := newCall(t, scripted.Answer{Text: "One two", Fault: &scripted.Fault{After: 2, Err: broken}})
+		c.start(nil)
+		sp := c.s.GenerateReply(agent.Reply{})
+		if err := sp.Wait(t.Context()); err != nil {
+			t.Errorf("waiting failed with %v, want the error in Err alone", err)
+		}
+		if !errors.Is(sp.Err(), broken) {
+			t.Errorf("the speech ended with %v", sp.Err())
+		}
+		c.wantHistory("handoff  -> default_agent", "assistant: One two") // it was heard
+		c.close()
+	})
+}
+
+func TestExtraOfTheAnswerIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: []driver.Chunk{{Text: "One", Extra: map[string]any{"thought": "t"}}, {Text: " two", Extra: map[string]any{"sign": 1}}}})
+		c.start(nil)
+		<-c.s.GenerateReply(agent.Reply{}).Done()
+		if m := c.spokenMessage(); m.Extra["thought"] != "t" || m.Extra["sign"] != 1 {
+			t.Errorf("extra of the message: %v", m.Extra)
 		}
 		c.close()
 	})

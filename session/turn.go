@@ -72,6 +72,7 @@ func (r *run) answer(t *userTurn) {
 		if !errors.Is(err, llm.ErrStopResponse) {
 			r.log.Error("the turn is dropped: OnUserTurnCompleted failed", "agent", act.agent.Name(), "err", err)
 		}
+		r.ask(r.dropEarly)
 		return
 	}
 	r.ask(func() { r.reply(act, t, private) })
@@ -105,6 +106,7 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 
 // keep remembers the words of t without answering them.
 func (r *run) keep(act *activity, t *userTurn) {
+	r.dropEarly()
 	if act != nil && t.msg.Text() != "" {
 		t.msg.CreatedAt = r.stamp()
 		r.commit(act, t.msg)

@@ -219,6 +219,13 @@ func (u *utterance) synthesize(ctx context.Context, text iter.Seq[string]) iter.
 		u.r.goDo("feeding the synthesiser", func() {
 			defer close(fed)
 			u.feed(s, text)
+			select {
+			case <-s.Done():
+				if u.sp.act.agent.TTSNode == nil { // a node may ask for more
+					u.synthesized()
+				}
+			case <-ctx.Done():
+			}
 		})
 		defer func() { stop(); cancel(); end(); <-fed }()
 		if !u.mayBeHeard() {
@@ -247,15 +254,6 @@ func (u *utterance) noteStream(s *tts.Stream) {
 	defer u.mu.Unlock()
 	if u.stream == nil {
 		u.stream = s
-	}
-	if u.sp.act.agent.TTSNode == nil { // a node may ask again for the same segment
-		u.r.goDo("end of synthesis", func() {
-			select {
-			case <-s.Done():
-			case <-u.ctx.Done():
-			}
-			u.synthesized()
-		})
 	}
 }
 
