@@ -44,6 +44,7 @@ func (c *call) voices() (out []metrics.Outcome) {
 func TestC071SegmentsArePlayedOneAfterAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, twoSegments())
+		c.tts.ttfb = time.Second
 		c.start(nil)
 		c.s.GenerateReply(agent.Reply{})
 		c.until(6)
