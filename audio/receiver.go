@@ -301,10 +301,10 @@ func (r *Receiver) play(now time.Time) {
 	gap := r.gap(p)
 	switch {
 	case p.lost > 0:
-		r.replace(gap, p.payload)
+		r.replace(whole(gap, min(r.length, opus.FrameSamples)), p.payload)
 	case gap > 0:
 		// The sender was silent for less time than it takes us to notice.
-		r.silence(int(min(int64(gap), max(0, r.lag(now)-int64(p.samples)))))
+		r.silence(whole(int(min(int64(gap), max(0, r.lag(now)-int64(p.samples)))), opus.FrameSamples))
 	}
 	if len(p.payload) == 0 {
 		return // padding, which only has a place
@@ -321,6 +321,10 @@ func (r *Receiver) play(now time.Time) {
 	r.length = n
 	r.silent = 0
 }
+
+// whole rounds n down to whole frames. What fills a gap has no rest, or else each packet from then on would
+// wait for the next one to complete its frame. The clock catches up in the next pause.
+func whole(n, frame int) int { return n - n%frame }
 
 // gap is how many samples are missing between the last packet and p, without the silence that was
 // already given for them.

@@ -69,6 +69,31 @@ func TestReceiverDoesNotDelayAStreamWithoutGaps(t *testing.T) {
 	})
 }
 
+// TestReceiverDoesNotDelayAStreamAfterAGap has gaps that are no whole frames, noticed as silence or not, and
+// with packets lost or not. A rest in the receiver would be the delay of everything that comes later.
+func TestReceiverDoesNotDelayAStreamAfterAGap(t *testing.T) {
+	for _, gap := range []time.Duration{33 * time.Millisecond, 7 * time.Millisecond, 47 * time.Millisecond, 133 * time.Millisecond} {
+		for _, lost := range []int{0, 1} {
+			synctest.Test(t, func(t *testing.T) {
+				packets := track(t, make([]int16, 2*48000), opus.EncoderConfig{})
+				r := newTestReceiver(t, nil)
+				h := listen(t, r)
+				feed(r, packets[:20], inOrder)
+				time.Sleep(gap + time.Duration(lost)*frameDuration)
+				packets = packets[20+lost:]
+				for _, p := range packets {
+					p.Timestamp += uint32(SamplesIn(gap, opus.Rate))
+				}
+				feed(r, packets, inOrder)
+				h.end(t, r)
+				if rest := len(r.out) - r.head; rest != 0 {
+					t.Errorf("gap of %v, %d lost: %v wait for the next packet", gap, lost, Samples(rest).At(16000))
+				}
+			})
+		}
+	}
+}
+
 func TestReceiverPutsPacketsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		packets := track(t, testaudio.Speech48(t), opus.EncoderConfig{})

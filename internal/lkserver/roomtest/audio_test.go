@@ -67,7 +67,7 @@ func (e *ear) loud() []int16 {
 	return out
 }
 
-func dial(t *testing.T, identity string, opts *caller.Options) *caller.Call {
+func dial(t testing.TB, identity string, opts *caller.Options) *caller.Call {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -74,7 +74,7 @@ func (h *host) expectAll(t *testing.T, want ...string) {
 }
 
 // next waits for a value.
-func next[T any](t *testing.T, c <-chan T) T {
+func next[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:
@@ -95,9 +95,9 @@ func eventually(t *testing.T, what string, f func() bool) {
 	}
 }
 
-func roomName(t *testing.T) string { return strings.ReplaceAll(t.Name(), "/", "-") }
+func roomName(t testing.TB) string { return strings.ReplaceAll(t.Name(), "/", "-") }
 
-func token(t *testing.T, identity string, grants ...lkserver.Grant) string {
+func token(t testing.TB, identity string, grants ...lkserver.Grant) string {
 	t.Helper()
 	tok, err := server.Token(identity, roomName(t), grants...)
 	if err != nil {
@@ -107,7 +107,7 @@ func token(t *testing.T, identity string, grants ...lkserver.Grant) string {
 }
 
 // joinAgent joins the room of the test as agent.
-func joinAgent(t *testing.T) *room.Room {
+func joinAgent(t testing.TB) *room.Room {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -127,7 +127,7 @@ func joinAgent(t *testing.T) *room.Room {
 }
 
 // open opens a transport and closes it at the end of the test.
-func open(t *testing.T, tr session.Transport, h session.Host) session.IO {
+func open(t testing.TB, tr session.Transport, h session.Host) session.IO {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
