@@ -69,6 +69,17 @@ type SpeechCreated struct {
 	Source        string // "say" or "generate_reply"
 }
 
+// OverlappingSpeech tells what became of it that the user talked over the agent. It comes once for each
+// time, as soon as that is known. Words are an interruption, and so is a sound that stops the agent at
+// once; a sound that no words follow is none.
+type OverlappingSpeech struct {
+	At
+	Interruption bool
+	AgentEnded   bool          // the agent's speech was over before anything else was known
+	StartedAt    time.Time     // both were heard from then on
+	Duration     time.Duration // of both being heard, as far as the VAD knew by then
+}
+
 // AgentFalseInterruption tells that the agent was paused because the user made a sound, and went on.
 type AgentFalseInterruption struct {
 	At
@@ -196,6 +207,7 @@ func (UserInputTranscribed) EventType() string     { return "user_input_transcri
 func (UserTranscriptionTimeout) EventType() string { return "user_transcription_timeout" }
 func (ConversationItemAdded) EventType() string    { return "conversation_item_added" }
 func (SpeechCreated) EventType() string            { return "speech_created" }
+func (OverlappingSpeech) EventType() string        { return "overlapping_speech" }
 func (AgentFalseInterruption) EventType() string   { return "agent_false_interruption" }
 func (FunctionToolsExecuted) EventType() string    { return "function_tools_executed" }
 func (ToolExecutionUpdated) EventType() string     { return "tool_execution_updated" }

@@ -103,6 +103,9 @@ func (r *run) cutIn() {
 	t := newTurn(h)
 	t.cutIn = r.act
 	r.take(t)
+	if h.speaking {
+		h.turnStart = now() // what follows is another turn
+	}
 }
 
 var cutInRequest = replyRequest{instructions: cutInInstructions, choice: llm.ToolChoice{Mode: llm.ToolNone}}

@@ -74,6 +74,7 @@ func (r *run) resumeNow() {
 	}
 	r.release(nil)
 	r.setAgentState(p.state)
+	r.overlapOver(p.sp, false, false)
 	r.emit(AgentFalseInterruption{At: at(now()), Resumed: true})
 }
 

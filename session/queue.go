@@ -74,6 +74,7 @@ func (r *run) endStep(sp *speech, st *step) {
 		close(st.playedOut)
 	}
 	r.release(sp)
+	r.overlapOver(sp, false, true)
 	if sp.act.current == sp {
 		sp.act.current = nil
 		if st.heard {

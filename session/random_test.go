@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/session/sessiontest"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
 	turnscripted "github.com/parley-go/parley/turn/scripted"
@@ -379,6 +381,7 @@ func (x *random) check(t *testing.T) {
 	if _, ok := events[len(events)-1].(session.Closed); !ok {
 		t.Errorf("the last event is %T, want the close", events[len(events)-1])
 	}
+	x.checkOverlaps(t, events)
 	x.checkHistory(t)
 	x.checkUsage(t)
 	for _, d := range x.detectors {
@@ -412,6 +415,24 @@ func (x *random) checkStates(t *testing.T, events []session.Event) {
 			t.Errorf("agent went from %s (%s) to %s", c.Old, was, c.New)
 		}
 		was = c.New
+	}
+}
+
+// checkOverlaps: each is told once, of speech that was heard.
+func (x *random) checkOverlaps(t *testing.T, events []session.Event) {
+	var last time.Time
+	for _, e := range events {
+		o, ok := e.(session.OverlappingSpeech)
+		if !ok {
+			continue
+		}
+		heard := slices.ContainsFunc(x.room.Out.Segments(), func(seg sessiontest.Heard) bool {
+			return !seg.Started.IsZero() && !o.StartedAt.Before(seg.Started) && (seg.Finished.IsZero() || !o.StartedAt.After(seg.Finished))
+		})
+		if !heard || !o.StartedAt.After(last) || o.Duration < 0 || o.Duration > o.When().Sub(o.StartedAt) || o.Interruption && o.AgentEnded {
+			t.Errorf("overlap %+v, after one at %v", o, last)
+		}
+		last = o.StartedAt
 	}
 }
 

@@ -128,6 +128,7 @@ func (r *run) userStarted(onset time.Time) {
 		j.begin()
 	}
 	r.talk.started(onset)
+	r.talksOver(onset)
 	r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
 	r.resume.stop()
 	r.resumeWaits = false
@@ -144,6 +145,7 @@ func (r *run) userStopped(t time.Time) {
 	r.heard.silent = true
 	r.act.endpointing.UserEnded(t, false)
 	r.setUserState(agent.UserListening, t)
+	r.userFellSilent(t)
 	r.resumeLater()
 }
 

@@ -199,6 +199,10 @@ func eventJSON(e Event) map[string]any {
 		m["item"] = e.Item
 	case SpeechCreated:
 		m["speech_id"], m["user_initiated"], m["source"] = e.Speech.ID(), e.UserInitiated, e.Source
+	case OverlappingSpeech:
+		m["is_interruption"], m["agent_ended"] = e.Interruption, e.AgentEnded
+		m["overlap_started_at"], m["detected_at"] = unix(e.StartedAt), unix(e.When())
+		m["detection_delay"], m["total_duration"] = e.When().Sub(e.StartedAt).Seconds(), e.Duration.Seconds()
 	case AgentFalseInterruption:
 		m["resumed"] = e.Resumed
 	case FunctionToolsExecuted:

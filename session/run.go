@@ -69,6 +69,7 @@ type run struct {
 	retired            map[*ears]struct{}    // ears that were replaced and still have words to tell
 	heard              recognition
 	talk               talk
+	overlap            overlap
 	record             []Event
 	latencies          []TurnLatency
 	errors             map[string]int // final errors in a row, by kind of model
@@ -104,7 +105,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 		agentState: agent.Initializing, userState: agent.UserListening,
 		errors: make(map[string]int),
 	}
-	r.away.s, r.resume.s, r.aec.s = r, r, r
+	r.away.s, r.resume.s, r.aec.s, r.overlap.wait.s = r, r, r, r
 	r.heard.init(r)
 	base := context.WithoutCancel(ctx)
 	base = metrics.WithRecorder(base, r)
@@ -320,6 +321,7 @@ func (r *run) setAgentState(st agent.State) {
 	r.s.agentState.Store(st)
 	if r.act != nil && old == agent.Speaking {
 		r.act.endpointing.AgentEnded(now())
+		r.overlap.apart(now())
 	}
 	if st == agent.Speaking {
 		r.act.endpointing.AgentStarted(now())

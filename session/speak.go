@@ -75,6 +75,7 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 	}
 	sp.step.heard = true
 	r.setAgentState(agent.Speaking)
+	r.talkedInto()
 	if sp.turn != nil {
 		r.finishLatency(sp.turn, m, t)
 	}

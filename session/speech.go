@@ -221,11 +221,15 @@ func (r *run) interruptByVoice() {
 	if !isClosed(sp.step.go_) {
 		return // one that waits for the user to be silent does not talk over anybody
 	}
+	if !r.hasVAD() {
+		r.talksOver(now())
+	}
 	if r.canPause() {
 		r.hold(sp, r.act.how.Interruption.FalseTimeout.Default(0))
 		return
 	}
 	if r.interrupt(sp, false) == nil {
+		r.overlapOver(sp, true, false)
 		r.setAgentState(agent.Listening)
 	}
 }
@@ -236,7 +240,9 @@ func (r *run) interruptByWords() {
 	if p := r.pause; p != nil && r.enoughWords() && r.act.detection() != turn.DetectManual {
 		if err := r.interrupt(p.sp, false); err != nil {
 			r.release(p.sp)
+			return
 		}
+		r.overlapOver(p.sp, true, false)
 	}
 }
 

@@ -96,10 +96,16 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 		return nil, nil, false
 	}
 	for sp := range act.live {
-		queued := act.current != sp && !sp.background
-		if !queued && (sp.Interrupted() || r.interrupt(sp, false) == nil) {
-			busy = append(busy, sp)
+		if queued := act.current != sp && !sp.background; queued {
+			continue
 		}
+		if !sp.Interrupted() {
+			if r.interrupt(sp, false) != nil {
+				continue
+			}
+			r.overlapOver(sp, true, false)
+		}
+		busy = append(busy, sp)
 	}
 	return act, busy, act.llm == nil
 }
