@@ -197,7 +197,7 @@ func TestUpdatesOneByOne(t *testing.T) {
 			wait = rc.Speech().Wait(ctx)
 			_ = rc.Update(ctx, 50)
 			time.Sleep(5 * time.Second)
-			time.AfterFunc(time.Second, func() { over = rc.Update(ctx, "too late") })
+			time.AfterFunc(time.Second, func() { over = rc.Update(context.Background(), "too late") })
 			return nil, nil
 		})}})
 		c.says(0.5, 2.5, "Book it")
@@ -574,4 +574,27 @@ func TestUpdateOutsideOfATool(t *testing.T) {
 	if stop, err := rc.WithFiller(t.Context(), agent.Filler{Text: "x"}); err != nil || stop == nil {
 		t.Errorf("a filler without a session: %v", err)
 	}
+}
+
+func TestFloorComesAfterNewsThatWereInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Calls: calls("slow#1")}, scripted.Answer{Chunks: oneChunk("I am at it.")},
+			scripted.Answer{Chunks: oneChunk("Half.")}, scripted.Answer{Chunks: oneChunk("Half, I said.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("slow", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+			_ = rc.Update(ctx, "first")
+			time.Sleep(4 * time.Second)
+			_ = rc.Update(ctx, "second")
+			return nil, rc.Session().Foreground(ctx, func(ctx context.Context) error { return rc.Session().Say("Mine.", nil).Wait(ctx) })
+		})}})
+		c.says(0.5, 2.5, "Look it up")
+		c.until(8.5)
+		if err := c.s.Interrupt(t.Context(), false); err != nil {
+			t.Error(err)
+		}
+		c.until(20)
+		if got := c.history(); strings.Index(got, "Mine.") < strings.Index(got, "Half, I said.") || strings.Count(c.toolEvents(), "scheduled") != 2 {
+			t.Errorf("history\n%s%s", got, c.toolEvents())
+		}
+		c.close()
+	})
 }

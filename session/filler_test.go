@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/session"
 )
 
 // fills is a tool that takes d and fills the waiting with f.
@@ -182,6 +183,30 @@ func TestFillerThatCannotBe(t *testing.T) {
 		c.until(20)
 		if !errors.Is(late, agent.ErrInterrupted) || len(c.room.Out.Segments()) != 0 {
 			t.Errorf("a filler of an interrupted speech: %v; spoken %+v", late, c.room.Out.Segments())
+		}
+		c.close()
+	})
+}
+
+func TestFillerDelayBeginsAnewWithAnUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := tool("slow", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+			stop, err := rc.WithFiller(ctx, agent.Filler{Text: "One moment", Delay: 4 * time.Second})
+			if err != nil {
+				t.Error(err)
+			}
+			defer stop()
+			time.Sleep(3 * time.Second)
+			_ = rc.Update(ctx, "half done") // at 6.1
+			return nil, sleeps(ctx, 10*time.Second)
+		})
+		c := newCall(t, scripted.Answer{Calls: calls("slow#1")})
+		c.start(&agent.Agent{Tools: []llm.Tool{slow}})
+		session.On(c.s, func(e session.FunctionToolsExecuted) { e.CancelReply() }) // the update is not spoken of
+		c.says(0.5, 2.5, "Look it up")
+		c.until(20)
+		if segs := c.room.Out.Segments(); len(segs) != 1 || segs[0].Started.Sub(c.t0).Round(10*time.Millisecond) != 10300*time.Millisecond {
+			t.Errorf("spoken: %+v", segs)
 		}
 		c.close()
 	})
