@@ -12,6 +12,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/opt"
 )
 
 // asks is a task that asks a question and is completed by the tool "save_<id>", whose model calls it when
@@ -446,5 +447,139 @@ func TestTaskWhoseAgentCannotBeUsed(t *testing.T) {
 		if got := x.run("sign me up"); failed == nil || !strings.Contains(got, "output sorry") {
 			t.Errorf("%v\n%s", failed, got)
 		}
+	})
+}
+
+func TestQuietMomentsBesideATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTexts(t, script{"user: both": calling("sign_up", "wait"), "user: other": calling("wait_long"), "output the": {Text: "Thank you."}})
+		var beside, other, inTask error
+		x.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{
+			toolOf("sign_up", func(ctx context.Context, _ *agent.RunContext) (string, error) {
+				time.Sleep(time.Second)
+				task := asks("email")
+				task.OnEnter = func(ctx context.Context, rc *agent.RunContext) error {
+					inTask = rc.Session().WaitForIdle(ctx)
+					return task.Complete("the email")
+				}
+				return task.Run(ctx)
+			}),
+			toolOf("wait", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+				time.Sleep(2 * time.Second)
+				beside = rc.Session().WaitForIdle(ctx)
+				return nil, nil
+			}),
+			toolOf("wait_long", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+				time.Sleep(time.Second / 2)
+				other = rc.Session().WaitForIdle(ctx)
+				return nil, nil
+			}),
+		}})
+		sp := x.GenerateReply(agent.Reply{UserInput: "both"})
+		another := x.GenerateReply(agent.Reply{UserInput: "other"})
+		if sp.Wait(t.Context()) != nil || another.Wait(t.Context()) != nil {
+			t.Fatal("speeches do not end")
+		}
+		if beside != nil || other != nil || inTask != nil {
+			t.Errorf("waiting for a quiet moment: beside the task %v, in another speech %v, in the task %v", beside, other, inTask)
+		}
+	})
+}
+
+func TestToolOfAnotherSpeechDoesNotHoldUpATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTexts(t, script{"user: task": calling("sign_up"), "user: other": calling("wait"), "user: my email": calling("save_email")})
+		var waited error
+		x.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{
+			toolOf("sign_up", func(ctx context.Context, _ *agent.RunContext) (string, error) {
+				time.Sleep(time.Second)
+				return asks("email").Run(ctx)
+			}),
+			toolOf("wait", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+				time.Sleep(2 * time.Second)
+				waited = rc.Session().WaitForIdle(ctx)
+				return nil, nil
+			}),
+		}})
+		sp := x.GenerateReply(agent.Reply{UserInput: "task"})
+		x.GenerateReply(agent.Reply{UserInput: "other"})
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if waited != agent.ErrSelfWait || x.Agent().Name() != "email" {
+			t.Errorf("the other tool got %v, %s in charge", waited, x.Agent().Name())
+		}
+		x.run("my email")
+		if !isDone(sp) {
+			t.Error("the speech that waited is not over")
+		}
+	})
+}
+
+func TestCallerHearsOfChangesAndOfToolsInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var desk agent.Session
+		x := newTexts(t, script{
+			"user: book": calling("book"), "user: sign me up": calling("sign_up"), "user: my email": calling("save_email"),
+			"output the email": {Text: "Thank you."}, "still running": {Text: "I am at it."},
+		})
+		x.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{
+			books("book", 10*time.Second),
+			toolOf("sign_up", func(ctx context.Context, rc *agent.RunContext) (string, error) {
+				desk = rc.Session()
+				return asks("email").Run(ctx)
+			}),
+		}})
+		x.run("book")
+		x.run("sign me up")
+		time.Sleep(20 * time.Second) // the room is booked meanwhile
+		x.wantRun("wait", "assistant: What about user: wait?")
+		other := llm.New(scripted.New(&scripted.Options{Respond: func(int, *driver.Request) scripted.Answer { return scripted.Answer{Text: "I am new."} }}), nil)
+		if err := desk.UpdateAgentOptions(agent.Options{LLM: opt.Some(other)}); err != nil {
+			t.Fatal(err)
+		}
+		x.wantRun("and now", "assistant: What about user: and now?") // the task has its own options
+		got := x.run("my email")
+		time.Sleep(time.Minute)
+		if h := historyOf(x.History()); strings.Count(h, "assistant: I am new.") != 2 ||
+			strings.Index(h, "assistant: I am new.") < strings.Index(h, "handoff email -> desk") {
+			t.Errorf("run\n%s\nhistory\n%s", got, h)
+		}
+	})
+}
+
+func TestHandoffDoesNotWaitForATaskThatHoldsItUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newTexts(t, answersToTasks)
+		var failed error
+		x.start(&agent.Agent{ID: "first", OnExit: func(ctx context.Context, _ *agent.RunContext) error {
+			_, failed = asks("email").Run(ctx)
+			return nil
+		}})
+		for _, id := range []string{"second", "third"} {
+			if err := x.UpdateAgent(&agent.Agent{ID: id}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if a := x.Agent().Name(); a != "third" || failed != agent.ErrTaskReplaced {
+			t.Errorf("%s in charge, the task ended with %v", a, failed)
+		}
+	})
+}
+
+func TestWhatIsSaidAfterATaskIsForItsCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, calling("sign_up"),
+			scripted.Answer{Chunks: []driver.Chunk{{Text: "I note that.", ToolCalls: calling("save_email").Calls}}}, scripted.Answer{Chunks: oneChunk("Thank you.")})
+		c.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{asking("sign_up", func() *agent.Task[string] { return asks("email") })}})
+		c.says(0.5, 2.5, "sign me up")
+		c.says(8, 9, "my email")
+		c.until(11) // the task still speaks, but is done
+		c.s.Say("By the way", nil)
+		c.until(25)
+		if h := c.history(); !strings.Contains(h, "assistant: I note that.\n") || strings.Index(h, "assistant: By the way") < strings.Index(h, "handoff email -> desk") {
+			t.Errorf("history\n%s", h)
+		}
+		c.close()
 	})
 }
