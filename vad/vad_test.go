@@ -67,7 +67,7 @@ func TestSpeechIsFound(t *testing.T) {
 }
 
 // TestFlushInSpeechEndsNothing is case C117: no end event, and the next speech is told in full.
-func TestFlushInSpeechEndsNothing(t *testing.T) {
+func TestC117FlushInSpeechEndsNothing(t *testing.T) {
 	s := stream(t, t.Context(), scripted.New(nil))
 	defer s.Close()
 	feed(t, s, time.Second, 1000)
