@@ -119,6 +119,19 @@ func TestLateFramesAreWaitedForInSilence(t *testing.T) {
 	})
 }
 
+func TestSoundThatIsLateCanBeStopped(t *testing.T) {
+	inScene(t, Options{}, func(t *testing.T, sc *scene) {
+		src := &tell{play: func(ctx context.Context, _ func(audio.Frame, error) bool) { <-ctx.Done() }}
+		h := sc.p.Play(Sound{Source: src.source(), FadeOut: 100 * ms})
+		sc.until(200 * ms)
+		h.Stop()
+		sc.until(400 * ms)
+		if !isDone(h) || src.live != 0 {
+			t.Errorf("over: %v, %d sources go on", isDone(h), src.live)
+		}
+	})
+}
+
 func TestFramesLoopAndStop(t *testing.T) {
 	inScene(t, Options{}, func(t *testing.T, sc *scene) {
 		src := &tell{play: func(_ context.Context, yield func(audio.Frame, error) bool) {
