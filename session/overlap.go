@@ -18,13 +18,14 @@ type overlap struct {
 	lasted  time.Duration // while both spoke before
 	wait    timer         // for words
 	heardAt time.Time     // when the agent began to be heard
+	parted  time.Time     // when both spoke last
 }
 
 // apart notes that only one of both speaks since t.
 func (o *overlap) apart(t time.Time) {
 	if !o.since.IsZero() {
 		o.lasted += max(t.Sub(o.since), 0)
-		o.since = time.Time{}
+		o.since, o.parted = time.Time{}, t
 	}
 }
 
@@ -34,8 +35,10 @@ func (r *run) talksOver(t time.Time) {
 	if r.agentState != agent.Speaking || r.io.AudioOut == nil || sp == nil || !sp.step.heard {
 		return
 	}
-	if t.Before(o.heardAt) {
-		t = o.heardAt
+	for _, earliest := range []time.Time{o.heardAt, o.parted} { // an onset is dated back
+		if t.Before(earliest) {
+			t = earliest
+		}
 	}
 	o.wait.stop()
 	if o.sp == nil {
