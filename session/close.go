@@ -49,7 +49,9 @@ func (r *run) beginClose(q closeRequest) {
 		if c.drain && !q.drain {
 			c.drain = false
 			_ = r.interruptAll(true)
-			r.hurry()
+			if r.hurry != nil { // nil while start is under way: there is nothing to drain
+				r.hurry()
+			}
 		}
 		return
 	}

@@ -179,6 +179,10 @@ func (r *run) guard(what string, err *error) {
 }
 
 func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// Before the loop begins, since a request to close may be queued already.
+	r.opening, r.cancelOpen, r.exchange = true, cancel, x
 	go r.loop()
 	go r.events.run(func(m *message) { m.do() })
 	go func() {
@@ -186,9 +190,6 @@ func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
 		r.turns.run(func(m *message) { m.do() })
 	}()
 
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	r.ask(func() { r.opening, r.cancelOpen, r.exchange = true, cancel, x })
 	err := r.open(ctx, a)
 	if err == nil {
 		return nil

@@ -1,0 +1,71 @@
+package session_test
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/session"
+)
+
+// slowToOpen is a transport that opens until the session gives it up.
+type slowToOpen struct {
+	session.Transport
+	opening chan struct{}
+}
+
+func (s slowToOpen) Open(ctx context.Context, _ session.Host) (session.IO, error) {
+	close(s.opening)
+	<-ctx.Done()
+	time.Sleep(time.Second)
+	return session.IO{}, ctx.Err()
+}
+
+func TestShutdownAndCloseWhileStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := session.New(session.Options{Logger: slog.New(slog.DiscardHandler)})
+		slow := slowToOpen{opening: make(chan struct{})}
+		go func() {
+			<-slow.opening
+			s.Shutdown(agent.ShutdownOptions{})
+			_ = s.Close(context.Background())
+		}()
+		if err := s.Start(t.Context(), &agent.Agent{}, slow); err == nil {
+			t.Error("the session has started")
+		}
+		if err := s.Wait(t.Context()); err != nil {
+			t.Errorf("waiting for the close: %v", err)
+		}
+	})
+}
+
+// closingContext has the session closed as soon as the start looks at it.
+type closingContext struct {
+	context.Context
+	s    *session.Session
+	once sync.Once
+}
+
+func (c *closingContext) Done() <-chan struct{} {
+	c.once.Do(func() { c.s.Shutdown(agent.ShutdownOptions{Now: true}) })
+	return c.Context.Done()
+}
+
+func TestCloseInTheVeryMomentOfTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := session.New(session.Options{Logger: slog.New(slog.DiscardHandler)})
+		if err := s.Start(&closingContext{Context: t.Context(), s: s}, &agent.Agent{}, nil); err == nil {
+			t.Error("the session has started")
+		}
+		synctest.Wait()
+		select {
+		case <-s.Done():
+		default:
+			t.Error("the session is not closed")
+		}
+	})
+}
