@@ -50,6 +50,12 @@ type activity struct {
 // deaf reports whether the user's words are for whoever comes next.
 func (act *activity) deaf() bool { return act.blocked || act.heir != nil }
 
+// block has act take no more user turns. An answer that was begun early would wait for ever to be heard.
+func (r *run) block(act *activity) {
+	act.blocked = true
+	r.dropEarly()
+}
+
 const instructionsID = "lk.agent_task.instructions"
 
 var instructionsAt = time.Unix(1, 0) // before all else
@@ -220,12 +226,12 @@ func (r *run) handOver(a *agent.Agent) error {
 		return err
 	}
 	old := r.act
-	old.blocked, r.next, r.leaving = true, next, old
+	r.next, r.leaving = next, old
+	r.block(old)
 	r.begin(next, old)
 	if old.heir != nil { // in charge too late
 		agent.TaskOf(old.heir.agent).Abort(agent.ErrTaskReplaced)
 	}
-	r.dropEarly()
 	r.goDo("handoff", func() {
 		defer r.ask(func() { r.over(next) })
 		for old != nil {
@@ -250,7 +256,8 @@ func (r *run) takeOver(next, old *activity) *activity {
 		return nil // the close abandons next
 	}
 	if old.gone() {
-		r.act.blocked, r.leaving = true, r.act
+		r.block(r.act)
+		r.leaving = r.act
 		return r.act
 	}
 	if !old.canGo() {

@@ -95,9 +95,8 @@ func (r *run) finishSpeaking(hurry context.Context) {
 	r.ask(func() {
 		drain = r.closing.drain
 		if act = r.act; act != nil {
-			act.blocked = true
+			r.block(act)
 		}
-		r.dropEarly()
 		if !drain {
 			_ = r.interruptAll(true)
 		}

@@ -91,7 +91,7 @@ func (r *run) inSlot(ctx context.Context, act *activity, t *agent.TaskOwner) {
 	cancelled := errors.Is(err, agent.ErrTaskCancelled) || ctx.Err() != nil
 	task.endTasks(agent.ErrTaskCancelled)
 	_ = r.waitUntil(r.ctx, func() bool { return task.heir == nil })
-	r.ask(func() { task.blocked = true; r.silence(task, cancelled) })
+	r.ask(func() { r.block(task); r.silence(task, cancelled) })
 	r.leave(r.ctx, task)
 	r.ask(func() { r.silence(task, cancelled && r.closing != nil) }) // OnExit may have spoken
 	if task.waitIdle(r.ctx) != nil {

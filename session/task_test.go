@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/turn"
 )
 
 // asks is a task that asks a question and is completed by the tool "save_<id>", whose model calls it when
@@ -579,6 +580,28 @@ func TestWhatIsSaidAfterATaskIsForItsCaller(t *testing.T) {
 		c.until(25)
 		if h := c.history(); !strings.Contains(h, "assistant: I note that.\n") || strings.Index(h, "assistant: By the way") < strings.Index(h, "handoff email -> desk") {
 			t.Errorf("history\n%s", h)
+		}
+		c.close()
+	})
+}
+
+// The answer to what the user says to a task was begun early when the task is completed from outside.
+func TestEarlyAnswerDoesNotHoldUpATaskThatIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, calling("sign_up"), scripted.Answer{Text: "Begun early"}, scripted.Answer{Text: "Thank you."}, scripted.Answer{Text: "I know."})
+		c.opt.TurnHandling.Preemptive.Enabled = opt.Some(true)
+		task := asks("email")
+		c.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{asking("sign_up", func() *agent.Task[string] { return task })},
+			TurnHandling: turn.Handling{Preemptive: turn.Preemptive{Enabled: opt.Off[bool]()}}})
+		c.says(0.5, 2.5, "sign me up")
+		c.says(8, 9, "I have typed it")
+		c.until(9.3) // the turn is over at 9.5
+		if err := task.Complete("the email"); err != nil {
+			t.Fatal(err)
+		}
+		c.until(15)
+		if got := c.s.Agent().Name(); got != "desk" || !strings.Contains(c.history(), "output the email\n") || !strings.Contains(c.history(), "user: I have typed it\n") {
+			t.Errorf("%s in charge\n%s", got, c.history())
 		}
 		c.close()
 	})
