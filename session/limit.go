@@ -77,10 +77,11 @@ func (r *run) serveLimit() {
 	})
 }
 
-// busy reports whether a speech of the agent is under way.
+// busy reports whether a speech of the agent is under way. One that was begun early does not count, and
+// still less one that was thrown away.
 func (r *run) busy() bool {
 	for sp := range r.act.live {
-		if r.early == nil || r.early.sp != sp {
+		if (r.early == nil || r.early.sp != sp) && !sp.discard.Load() {
 			return true
 		}
 	}

@@ -27,7 +27,7 @@ func (r *run) preempt(text string) {
 	longest, bounded := o.MaxSpeech.Get()
 	switch {
 	case !o.Enabled.Default(false), act.detection() == turn.DetectManual, act.llm == nil, act.deaf(), act.paused, r.closing != nil,
-		r.pendingTurns > 0, len(act.live) > 0, limited && h.tries >= tries, bounded && now().Sub(h.turnStart) > longest:
+		r.pendingTurns > 0, r.busy(), limited && h.tries >= tries, bounded && now().Sub(h.turnStart) > longest:
 		return
 	}
 	h.tries++

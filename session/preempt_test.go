@@ -209,3 +209,24 @@ func TestEarlyAnswerToADroppedTurnIsDiscarded(t *testing.T) {
 		c.wantHistory("handoff  -> default_agent")
 	})
 }
+
+func TestEarlyAnswerIsBegunAnewWithMoreWords(t *testing.T) {
+	for tries, want := range map[int]int{1: 1, 3: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			c := newCall(t, scripted.Answer{Text: "One"}, scripted.Answer{Text: "Two"}, scripted.Answer{Text: "Three"})
+			c.opt.TurnHandling.Preemptive = turn.Preemptive{Enabled: opt.Some(true), MaxTries: opt.Some(tries)}
+			c.start(nil)
+			c.room.In.Speak(c.at(0.5), c.at(2.5))
+			for at, words := range map[float64]string{1.6: "I would", 2: "like", 2.7: "a table"} {
+				c.stt.expect(seconds(at), words)
+			}
+			c.until(2.99) // the turn is over at 3.0
+			if n := len(c.llm.Ledger()); n != want {
+				t.Errorf("the model was asked %d times early, want %d", n, want)
+			}
+			c.until(8)
+			c.wantHistory("handoff  -> default_agent", "user: I would like a table", map[int]string{1: "assistant: Two", 3: "assistant: Three"}[tries])
+			c.close()
+		})
+	}
+}
