@@ -120,6 +120,7 @@ func (r *run) finishCommit() {
 	}
 	c.result <- h.transcript
 	if h.transcript == "" {
+		r.turnDropped()
 		return
 	}
 	t := newTurn(h)

@@ -294,3 +294,21 @@ func TestCommitOfAClosedSession(t *testing.T) {
 		}
 	})
 }
+
+func TestPausedAgentGoesOnAfterACommitOfNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: oneChunk("One two three four")})
+		c.tts.length = 4 * time.Second
+		c.start(nil)
+		c.says(0.5, 2.5, "Hello")
+		c.says(4.5, 5.5, "") // the agent is paused, and would go on at 8
+		c.until(7)
+		if text, err := c.s.CommitUserTurn(t.Context(), nil); text != "" || err != nil { // waits until 9
+			t.Errorf("committed %q, %v", text, err)
+		}
+		c.until(14)
+		diff(t, "states", c.states(), "0.00 agent listening\n3.00 agent thinking\n3.40 agent speaking\n5.00 agent listening\n9.00 agent speaking\n11.40 agent listening\n")
+		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: One two three four")
+		c.close()
+	})
+}
