@@ -72,7 +72,12 @@ func (r *run) resumeNow() {
 		r.resumeWaits = true // for the decision: see turnDropped
 		return
 	}
-	r.release(nil)
+	r.goOn(p)
+}
+
+// goOn lets the speech of p go on.
+func (r *run) goOn(p *pause) {
+	r.release(p.sp)
 	r.setAgentState(p.state)
 	r.overlapOver(p.sp, false, false)
 	r.emit(AgentFalseInterruption{At: at(now()), Resumed: true})

@@ -2,12 +2,15 @@ package session_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
@@ -309,6 +312,24 @@ func TestPausedAgentGoesOnAfterACommitOfNothing(t *testing.T) {
 		c.until(14)
 		diff(t, "states", c.states(), "0.00 agent listening\n3.00 agent thinking\n3.40 agent speaking\n5.00 agent listening\n9.00 agent speaking\n11.40 agent listening\n")
 		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: One two three four")
+		c.close()
+	})
+}
+
+func TestAgentThatIsProtectedWhilePausedSpeaksOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: []driver.Chunk{{Text: "One two three four", ToolCalls: calls("pay#1")}}}, scripted.Answer{Chunks: oneChunk("Paid.")})
+		c.tts.length = 4 * time.Second
+		c.start(&agent.Agent{Tools: []llm.Tool{tool("pay", func(ctx context.Context, rc *agent.RunContext) (any, error) {
+			c.until(5.3)
+			return "done", errors.Join(rc.DisallowInterruptions(), sleeps(ctx, 3*time.Second))
+		})}})
+		c.says(0.5, 2.5, "Hello")
+		c.says(4.5, 5.5, "wait wait") // the agent is paused at 5, the words come at 5.7
+		c.until(8)
+		diff(t, "states", c.states(), "0.00 agent listening\n3.00 agent thinking\n3.40 agent speaking\n5.00 agent listening\n5.70 agent speaking\n")
+		c.until(16)
+		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: One two three four", "call pay({})", "user: wait wait", "output done", "assistant: Paid.")
 		c.close()
 	})
 }

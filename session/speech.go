@@ -239,7 +239,7 @@ func (r *run) interruptByWords() {
 	r.interruptByVoice()
 	if p := r.pause; p != nil && r.enoughWords() && r.act.detection() != turn.DetectManual {
 		if err := r.interrupt(p.sp, false); err != nil {
-			r.release(p.sp)
+			r.goOn(p) // it was protected meanwhile
 			return
 		}
 		r.overlapOver(p.sp, true, false)
