@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/turn"
+	"github.com/parley-go/parley/vad"
 )
 
 // falseInterruptions counts the pauses that were undone.
@@ -330,6 +331,29 @@ func TestAgentThatIsProtectedWhilePausedSpeaksOn(t *testing.T) {
 		diff(t, "states", c.states(), "0.00 agent listening\n3.00 agent thinking\n3.40 agent speaking\n5.00 agent listening\n5.70 agent speaking\n")
 		c.until(16)
 		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: One two three four", "call pay({})", "user: wait wait", "output done", "assistant: Paid.")
+		c.close()
+	})
+}
+
+func TestEarsThatAreReplacedAfterACommitLeaveTheUserSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Text: "Hi there"})
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(2.5))
+		c.stt.expect(1900*time.Millisecond, "Hello")
+		c.until(2)
+		if _, err := c.s.CommitUserTurn(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		c.until(2.6) // the old VAD would have told at 3 that the user is silent
+		if err := c.s.UpdateAgentOptions(agent.Options{VAD: opt.Some(vad.New(vadScript{}))}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(6)
+		if st := c.s.UserState(); st != agent.UserListening {
+			t.Errorf("the user is %s", st)
+		}
+		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Hi there")
 		c.close()
 	})
 }

@@ -161,9 +161,10 @@ func (r *run) endSpeech(t time.Time) {
 	r.schedule()
 }
 
-// endVoice ends a speech whose end nobody will hear, because the ears are gone.
+// endVoice ends a speech whose end nobody will hear, because the ears are gone. It may go on although its
+// words were committed or cleared.
 func (r *run) endVoice() {
-	if r.heard.speaking || r.heard.sttSpeaking {
+	if r.heard.speaking || r.heard.sttSpeaking || !r.heard.silent {
 		r.heard.sttSpeaking = false
 		r.endSpeech(now())
 	}
