@@ -170,10 +170,10 @@ func (r *run) lastWords() {
 		if r.userState == agent.UserSpeaking {
 			r.setUserState(agent.UserListening, now())
 		}
+		r.unpark() // was said before
 		if text := r.heard.takeAll(); text != "" && reason != ReasonError {
 			r.queue(&userTurn{msg: chat.NewMessage(chat.User, text), silent: true})
 		}
-		r.unpark()
 	})
 }
 

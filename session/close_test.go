@@ -69,3 +69,18 @@ func TestCloseInTheVeryMomentOfTheStart(t *testing.T) {
 		}
 	})
 }
+
+func TestWordsToTheNextAgentComeBeforeTheLastWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		c.start(&agent.Agent{OnExit: func(ctx context.Context, _ *agent.RunContext) error { return sleeps(ctx, 10*time.Second) }})
+		if err := c.s.UpdateAgent(&agent.Agent{ID: "next"}); err != nil {
+			t.Fatal(err)
+		}
+		c.says(0.5, 1.5, "First words") // are for the next agent
+		c.says(4, 5, "Last words")
+		c.until(5.3)
+		c.close()
+		c.wantHistory("handoff  -> default_agent", "user: First words", "user: Last words")
+	})
+}
