@@ -66,7 +66,7 @@ func (r *run) answer(t *userTurn) {
 	private := act.copyMind(r)
 	if err := r.turnHook(act, t, private); err != nil {
 		if act.ctx.Err() != nil { // the hook was cut off, the user was not
-			r.ask(func() { r.keep(act, t) })
+			r.ask(func() { r.forward(act, t) })
 			return
 		}
 		if !errors.Is(err, llm.ErrStopResponse) {
@@ -110,6 +110,15 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 	return act, busy, act.llm == nil
 }
 
+// forward has t answered by whoever has taken over from act, or is about to.
+func (r *run) forward(act *activity, t *userTurn) {
+	if r.closing != nil {
+		r.keep(act, t)
+		return
+	}
+	r.queue(t)
+}
+
 // keep remembers the words of t without answering them.
 func (r *run) keep(act *activity, t *userTurn) {
 	r.dropEarly()
@@ -147,7 +156,7 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 		r.keep(act, t)
 		return
 	case act.deaf():
-		r.park(func() { r.queue(t) })
+		r.forward(act, t)
 		return
 	}
 	sp := r.adopt(act, t, private)
