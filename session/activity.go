@@ -272,7 +272,7 @@ func (r *run) takeOver(next, old *activity) *activity {
 	old.close()
 	r.orphan(old)
 	r.settle()
-	if len(r.handoffs) > 0 {
+	for len(r.handoffs) > 0 && r.next == nil { // the next one that can be
 		a := r.handoffs[0]
 		r.handoffs = r.handoffs[1:]
 		if err := r.handOver(a); err != nil {

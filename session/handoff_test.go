@@ -9,6 +9,7 @@ import (
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/turn"
 )
 
 func TestTurnWhoseHookAHandoffOvertakesIsAnsweredByTheNextAgent(t *testing.T) {
@@ -33,4 +34,19 @@ func TestTurnWhoseHookAHandoffOvertakesIsAnsweredByTheNextAgent(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestHandoffsThatWaitTakePlaceAlthoughOneOfThemFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		c.start(&agent.Agent{ID: "first", OnExit: func(ctx context.Context, _ *agent.RunContext) error { return sleeps(ctx, time.Second) }})
+		for _, a := range []*agent.Agent{{ID: "second"}, {ID: "broken", TurnHandling: turn.Handling{Detection: "unknown"}}, {ID: "third"}} {
+			if err := c.s.UpdateAgent(a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.until(3)
+		c.wantHistory("handoff  -> first", "handoff first -> second", "handoff second -> third")
+		c.close()
+	})
 }
