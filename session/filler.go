@@ -60,6 +60,10 @@ func (f *filler) again() {
 
 // speak says something in a moment that has been quiet for long enough.
 func (f *filler) speak() {
+	if r := f.r; r.closing != nil || !r.quietFor(floorOf(f.ctx)) {
+		f.again() // somebody has taken the floor, or is about to take over
+		return
+	}
 	if f.what.Func == nil {
 		_, err := f.r.say(one(f.what.Text), &agent.SayOptions{})
 		f.spoke(err == nil)

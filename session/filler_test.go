@@ -211,3 +211,33 @@ func TestFillerDelayBeginsAnewWithAnUpdate(t *testing.T) {
 		c.close()
 	})
 }
+
+func TestFillerDoesNotCutIntoTheForeground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: []driver.Chunk{{ToolCalls: calls("slow#1")}}}, scripted.Answer{Chunks: oneChunk("Here it is.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{fills(t, agent.Filler{Text: "One moment.", Delay: 2 * time.Second}, 20*time.Second)}})
+		c.says(0.5, 1.5, "Look it up")
+		c.until(3) // the filler waits since 2.2
+		if err := c.s.Foreground(t.Context(), func(context.Context) error { c.until(6); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		c.until(12)
+		diff(t, "states", c.states(), "0.00 agent listening\n2.00 agent thinking\n8.20 agent speaking\n10.20 agent thinking\n")
+		c.close()
+	})
+}
+
+func TestFillerDoesNotCutIntoAHandoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: []driver.Chunk{{ToolCalls: calls("slow#1")}}}, scripted.Answer{Chunks: oneChunk("Here it is.")})
+		c.start(&agent.Agent{Tools: []llm.Tool{fills(t, agent.Filler{Text: "One moment.", Delay: 2 * time.Second}, 5*time.Second)}})
+		c.says(0.5, 1.5, "Look it up")
+		c.until(3)
+		if err := c.s.UpdateAgent(&agent.Agent{ID: "next"}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(12)
+		c.wantHistory("handoff  -> default_agent", "user: Look it up", "call slow({})", "output done", "assistant: Here it is.", "handoff default_agent -> next")
+		c.close()
+	})
+}

@@ -41,7 +41,7 @@ func (r *run) serveIdle() {
 			case r.waitsFor(w.call):
 				err = agent.ErrSelfWait
 			default:
-				return r.quiet() && (r.floor == nil || r.floor == w.floor) && !(w.owes && r.owesReply(w.call))
+				return r.quietFor(w.floor) && !(w.owes && r.owesReply(w.call))
 			}
 			return true
 		})
@@ -70,6 +70,9 @@ func (r *run) waitsFor(k *toolCall) bool {
 func (k *toolCall) holdsUp(act *activity) bool {
 	return k != nil && k.act == act && !isClosed(k.ended) && !(k.shared && k.background.Load())
 }
+
+// quietFor is quiet for whoever has f, which may be nil: nobody else has the floor.
+func (r *run) quietFor(f *floor) bool { return r.quiet() && (r.floor == nil || r.floor == f) }
 
 // quiet reports whether nobody speaks, is about to, or has said something that is still to be
 // answered. A reply that was heard and whose tools still run is quiet.
