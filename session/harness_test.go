@@ -34,14 +34,15 @@ import (
 
 // call is a session with a scripted user. Times are seconds since its start.
 type call struct {
-	t    *testing.T
-	s    *session.Session
-	opt  session.Options
-	room *sessiontest.Transport
-	stt  *sttScript
-	llm  *scripted.LLM
-	tts  *ttsScript
-	t0   time.Time
+	t         *testing.T
+	s         *session.Session
+	opt       session.Options
+	room      *sessiontest.Transport
+	transport session.Transport // room, unless a test has another one
+	stt       *sttScript
+	llm       *scripted.LLM
+	tts       *ttsScript
+	t0        time.Time
 
 	mu     sync.Mutex
 	events []session.Event
@@ -91,7 +92,7 @@ func (c *call) start(a *agent.Agent) {
 	if a == nil {
 		a = &agent.Agent{Instructions: "Be brief."}
 	}
-	if err := c.s.Start(c.t.Context(), a, c.room); err != nil {
+	if err := c.s.Start(c.t.Context(), a, cmp.Or[session.Transport](c.transport, c.room)); err != nil {
 		c.t.Fatalf("start: %v", err)
 	}
 	c.t.Cleanup(func() { _ = c.s.Close(context.Background()) })

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/session/sessiontest"
 	"github.com/parley-go/parley/turn"
 	"github.com/parley-go/parley/vad"
 )
@@ -354,6 +355,41 @@ func TestEarsThatAreReplacedAfterACommitLeaveTheUserSilent(t *testing.T) {
 			t.Errorf("the user is %s", st)
 		}
 		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Hi there")
+		c.close()
+	})
+}
+
+// lateOutput tells 30 ms late that something is heard.
+type lateOutput struct{ *sessiontest.Output }
+
+func (o lateOutput) Notify(f func(session.PlaybackEvent)) {
+	o.Output.Notify(func(e session.PlaybackEvent) {
+		if e.Finished {
+			f(e)
+			return
+		}
+		time.AfterFunc(30*time.Millisecond, func() { f(e) })
+	})
+}
+
+// lateRoom is a room with such an output.
+type lateRoom struct{ *sessiontest.Transport }
+
+func (r lateRoom) Open(ctx context.Context, h session.Host) (session.IO, error) {
+	ends, err := r.Transport.Open(ctx, h)
+	ends.AudioOut = lateOutput{r.Out}
+	return ends, err
+}
+
+func TestStartThatIsToldWhileTheAgentIsPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Chunks: oneChunk("One two three four")})
+		c.transport = lateRoom{c.room}
+		c.start(nil)
+		c.says(0.5, 2.5, "Hello")
+		c.says(3.38, 3.9, "") // the VAD tells so at 3.42; that the agent is heard, since 3.40, is told at 3.43
+		c.until(9)
+		diff(t, "states", c.states(), "0.00 agent listening\n3.00 agent thinking\n3.42 agent listening\n4.40 agent speaking\n6.38 agent listening\n")
 		c.close()
 	})
 }

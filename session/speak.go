@@ -74,7 +74,11 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 		return
 	}
 	sp.step.heard = true
-	r.setAgentState(agent.Speaking)
+	if p := r.pause; p != nil && p.sp == sp {
+		p.state = agent.Speaking // the output was paused before it could tell
+	} else {
+		r.setAgentState(agent.Speaking)
+	}
 	r.talkedInto()
 	if sp.turn != nil {
 		r.finishLatency(sp.turn, m, t)
