@@ -63,6 +63,7 @@ func (r *run) beginClose(q closeRequest) {
 		r.cancelOpen() // start tears down what there is
 		return
 	}
+	r.speakOver()
 	ctx, cancel := context.WithCancel(r.ctx)
 	r.hurry = cancel
 	// Not goDo: tearDown waits for all goroutines of the run.
@@ -73,6 +74,15 @@ func (r *run) beginClose(q closeRequest) {
 		r.lastWords()
 		r.tearDown()
 	}()
+}
+
+// speakOver has the agent speak although the user does: a session that closes does not heed him any more.
+func (r *run) speakOver() {
+	r.heard.silent = true
+	if r.pause != nil && r.closing.drain {
+		r.goOn(r.pause)
+	}
+	r.schedule()
 }
 
 // finishTasks brings the agent back who called a task that is in charge.

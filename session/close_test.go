@@ -84,3 +84,24 @@ func TestWordsToTheNextAgentComeBeforeTheLastWords(t *testing.T) {
 		c.wantHistory("handoff  -> default_agent", "user: First words", "user: Last words")
 	})
 }
+
+func TestDrainDoesNotWaitForTheUserToBeSilent(t *testing.T) {
+	for name, stop := range map[string]float64{"speaks on": 30, "stops": 3} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCall(t)
+				c.start(nil)
+				c.s.Say("One two", nil) // from 0.2 on
+				c.s.Say("Goodbye", nil)
+				c.says(0.7, stop, "") // pauses the agent at 1.2
+				c.until(2)
+				c.s.Shutdown(agent.ShutdownOptions{})
+				if err := c.s.Wait(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				diff(t, "states", c.states(), "0.00 agent listening\n0.20 agent speaking\n1.20 agent listening\n2.00 agent speaking\n5.20 agent listening\n")
+				c.wantHistory("handoff  -> default_agent", "assistant: One two", "assistant: Goodbye")
+			})
+		})
+	}
+}

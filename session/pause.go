@@ -18,7 +18,7 @@ type pause struct {
 // the one from the other.
 func (r *run) canPause() bool {
 	i := r.act.how.Interruption
-	return r.io.AudioOut != nil && r.ears != nil && r.ears.stt != nil &&
+	return r.io.AudioOut != nil && r.ears != nil && r.ears.stt != nil && r.closing == nil &&
 		i.ResumeFalse.Default(false) && !i.FalseTimeout.IsOff()
 }
 
