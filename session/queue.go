@@ -44,6 +44,7 @@ func (r *run) schedule() {
 		sp := act.queue[0]
 		if isClosed(sp.stopped) {
 			act.queue = act.queue[1:]
+			r.keepWords(sp)
 			continue
 		}
 		if wait := act.speechDelay() - now().Sub(act.playedOutAt); wait > 0 && !act.playedOutAt.IsZero() {

@@ -12,6 +12,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/session"
 )
 
 func TestPrioritiesDecideWhatIsSaidNext(t *testing.T) {
@@ -193,6 +194,21 @@ func TestRefusedInterruptionChangesNothing(t *testing.T) {
 		c.until(12)
 		c.wantHistory("handoff  -> default_agent", "assistant: One two", `call weather({"location":"Rome"})`, "assistant: protected",
 			"output sunny in Rome", "assistant: Sunny")
+		c.close()
+	})
+}
+
+func TestTextsThatInterruptEachOtherKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Text: "A"}, scripted.Answer{Text: "B"}, scripted.Answer{Text: "C"})
+		c.start(nil)
+		c.s.Say("One two three", nil)
+		c.until(1)
+		for _, text := range []string{"first", "second", "third"} {
+			c.room.Host().ReceiveText(session.TextInput{Text: text})
+		}
+		c.until(1.3) // the answer comes at 1.4
+		c.wantHistory("handoff  -> default_agent", "assistant: One [interrupted]", "user: first", "user: second", "user: third")
 		c.close()
 	})
 }

@@ -100,6 +100,13 @@ func (r *run) keepUser(sp *speech) {
 	}
 }
 
+// keepWords is keepUser for a speech that will not get its turn: what the user said or typed is never lost.
+func (r *run) keepWords(sp *speech) {
+	if sp.turn != nil || sp.typed {
+		r.keepUser(sp)
+	}
+}
+
 // finish ends sp for good.
 func (r *run) finish(sp *speech, err error) {
 	if !sp.own.Finish(err) {
@@ -107,10 +114,15 @@ func (r *run) finish(sp *speech, err error) {
 	}
 	sp.watchdog.stop()
 	sp.cancel()
-	if sp.turn != nil || sp.typed {
-		r.keepUser(sp) // what the user said or typed is never lost
-	}
 	act := sp.act
+	if i := slices.Index(act.queue, sp); i > 0 {
+		for _, before := range act.queue[:i] {
+			if isClosed(before.stopped) {
+				r.keepWords(before) // which were said first
+			}
+		}
+	}
+	r.keepWords(sp)
 	r.endStep(sp, sp.step)
 	if i := slices.Index(act.queue, sp); i >= 0 {
 		act.queue = slices.Delete(act.queue, i, i+1)
