@@ -27,6 +27,9 @@ func (k *toolCall) report(id string, out *chat.FunctionCallOutput) {
 	out.CallID = id
 	call.CreatedAt, out.CreatedAt = r.stamp(), r.stamp()
 	r.commit(act, call, out)
+	if act != k.act && k.act.suspended() {
+		k.act.mind.Add(call, out) // a task tells the user, and its caller is to know it too
+	}
 	if !out.NoReply && r.closing == nil {
 		r.late = append(r.late, lateResult{call: k, id: id})
 		r.replySoon()

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/turn"
 )
 
@@ -604,5 +606,38 @@ func TestEarlyAnswerDoesNotHoldUpATaskThatIsDone(t *testing.T) {
 			t.Errorf("%s in charge\n%s", got, c.history())
 		}
 		c.close()
+	})
+}
+
+func TestCallerKnowsOfASharedToolThatEndsWhileATaskTalks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, keeps := range []bool{false, true} {
+			m := scripted.New(&scripted.Options{Respond: func(_ int, r *driver.Request) scripted.Answer {
+				lines := strings.Split(strings.TrimSpace(dump(r)), "\n")
+				for said, a := range map[string]scripted.Answer{"book": calling("book"), "sign me up": calling("sign_up"), "my email": calling("save_email")} {
+					if strings.HasSuffix(lines[len(lines)-1], "user: "+said) {
+						return a
+					}
+				}
+				return scripted.Answer{Text: "All right."}
+			}})
+			s := session.New(session.Options{LLM: llm.New(m, nil), Tools: []llm.Tool{books("book", 10*time.Second)}, Logger: slog.New(slog.DiscardHandler)})
+			x := &texts{s, t, m}
+			x.start(&agent.Agent{ID: "desk", Tools: []llm.Tool{asking("sign_up", func() *agent.Task[string] {
+				task := asks("email")
+				task.KeepToolCalls = keeps
+				return task
+			})}})
+			for _, said := range []string{"book", "sign me up"} {
+				x.run(said)
+			}
+			time.Sleep(20 * time.Second) // the room is booked meanwhile
+			x.run("my email")
+			x.run("thanks")
+			reqs := m.Requests()
+			if got := dump(reqs[len(reqs)-1]); strings.Count(got, "output book booked\n") != 1 {
+				t.Errorf("keeps tool calls %v: the desk knows\n%s", keeps, got)
+			}
+		}
 	})
 }
