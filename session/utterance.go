@@ -26,6 +26,7 @@ type utterance struct {
 	synthesized func()        // the next utterance may be synthesised; more than one call does nothing
 	voiced      chan struct{} // closed when all audio was handed to the output, or no more will come
 	err         error         // of the voice; valid once voiced is closed
+	lost        bool          // the output did not take it; likewise
 
 	script  transcript
 	said    spoken
@@ -68,6 +69,7 @@ func (u *utterance) forward(audio iter.Seq2[*tts.Audio, error]) error {
 		}
 		u.script.addAudio(a)
 		if err := u.seg.write(u.ctx, a.Frame); err != nil {
+			u.lost = true
 			return err
 		}
 		if a.RequestID != "" && (len(u.said.ids) == 0 || u.said.ids[len(u.said.ids)-1] != a.RequestID) {
@@ -124,7 +126,7 @@ func (u *utterance) hear() (PlaybackEvent, error) {
 	case <-u.written:
 	case <-u.ctx.Done():
 	}
-	return u.seg.finish(u.ctx, u.err != nil), u.err
+	return u.seg.finish(u.ctx, u.lost), u.err // a voice that failed is heard as far as it came
 }
 
 // finish settles which words were heard. A synthesis that broke off was heard as far as it came, and
