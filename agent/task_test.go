@@ -64,8 +64,10 @@ func TestTaskFails(t *testing.T) {
 
 func TestHoldProtectsUntilRelease(t *testing.T) {
 	sp, owner := newSpeech(false)
-	if owner.Hold() != nil || owner.Hold() != nil {
-		t.Fatal("cannot be held")
+	for range 2 {
+		if err := owner.Hold(); err != nil {
+			t.Fatalf("cannot be held: %v", err)
+		}
 	}
 	owner.Release()
 	if err := sp.SetProtected(false); err != nil || !sp.Protected() {
