@@ -273,7 +273,7 @@ func (s *Session) updateTools(ctx context.Context, act *activity, tools []llm.To
 		return err
 	}
 	defer func() { _ = s.of(act, func(r *run, _ *activity) { r.giveBack(sets) }) }()
-	if len(wait) > 0 {
+	if len(sets) > 0 { // what they have to offer is known only after their setup
 		if err := waitAll(ctx, wait); err != nil {
 			return fmt.Errorf("updating tools: %w", err)
 		}

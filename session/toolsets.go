@@ -147,11 +147,12 @@ func waitAll(ctx context.Context, wait []<-chan struct{}) error {
 // learned only then which tools they have. On the loop.
 func (r *run) takeStock(act *activity) {
 	m := act.mind
-	tools, wait := m.tools, r.ready(slices.Concat(r.ownSets, m.sets)...)
-	if len(wait) == 0 {
+	sets := slices.Concat(r.ownSets, m.sets)
+	if len(sets) == 0 || m.settled {
 		m.settle()
 		return
 	}
+	tools, wait := m.tools, r.ready(sets...) // one that was quick is looked at all the same
 	r.goDo("tools", func() {
 		if waitAll(act.ctx, wait) != nil {
 			return
