@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 )
 
 // testCase is one expectation; rule is the sentence that explains it.
@@ -35,26 +36,36 @@ var cases = []testCase{
 		k.booked()
 	}},
 	{"request id", "every chunk carries the provider's id of the answer, so that support can find it.", Scene{}, checkRequestID},
+	{"connections", "every request tells in one event how it got its connection, and dials only when there is none.", Scene{}, checkConnections},
 	{"request untouched", "the driver does not change the request.", Scene{}, checkUntouched},
 	{"parallel requests", "requests at the same time do not get into each other's way.", Scene{}, checkParallel},
-	{"close", "closing a stream ends a read that waits, may be done twice, and from another goroutine.", Scene{Fault: Stall, Times: 1}, checkClose},
-	{"context", "the end of the context ends the request at once.", Scene{Fault: Stall, Times: 1}, checkContext},
+	{"close", "closing a stream ends a read that waits, may be done twice, and from another goroutine.", Scene{Fault: fault.Stall, Times: 1}, checkClose},
+	{"context", "the end of the context ends the request at once.", Scene{Fault: fault.Stall, Times: 1}, checkContext},
 	{"ended context", "nothing is sent when the context is over before.", Scene{}, checkEndedContext},
-	{"refused", "a refused connection is a connection error, and trying again may help.", Scene{Fault: Refuse, Times: 1}, retried(model.KindConnection)},
+	{"refused", "a refused connection is a connection error, and trying again may help.", Scene{Fault: fault.Refuse, Times: 1}, retried(model.KindConnection)},
+	{"no secure connection", "a connection that is not secure is not used: that is a connection error.", Scene{Fault: fault.TLSFailure, Times: -1}, checkInsecure},
+	{"slow dial", "a connection whose opening is not answered is given up after the timeout, and trying again may help.",
+		Scene{Fault: fault.SlowDial, Times: 1}, retried(model.KindTimeout)},
+	{"oversized", "a message larger than anybody takes is a protocol error, and trying again may help.",
+		Scene{Fault: fault.Oversized, Times: 1}, retried(model.KindProtocol)},
+	{"hang up", "an answer that ends before it was said to end is an error after that text, and the request is not sent again.",
+		Scene{Fault: fault.HangUp, Times: 99}, cutShort(model.KindConnection)},
+	{"half open", "a connection on which nothing moves any more is given up after the timeout, and the request is not sent again.",
+		Scene{Fault: fault.HalfOpen, Times: 99}, cutShort(model.KindTimeout)},
 	{"closed early", "a connection that closes before the first byte is a connection error, and trying again may help.",
-		Scene{Fault: CloseEarly, Times: 1}, retried(model.KindConnection)},
-	{"server error", "status 503 is a status error, and trying again may help.", Scene{Fault: ServerError, Times: 1}, retried(model.KindStatus)},
-	{"malformed", "what cannot be read is a protocol error, and trying again may help.", Scene{Fault: Malformed, Times: 1}, retried(model.KindProtocol)},
-	{"silence", "a provider that never answers is given up after the timeout, and trying again may help.", Scene{Fault: Silence, Times: 1}, retried(model.KindTimeout)},
-	{"rate limit", "status 429 is a status error with the provider's hint when to come back.", Scene{Fault: RateLimit, Times: 1}, checkRateLimit},
-	{"unauthorized", "status 401 is a status error that is not retried and gives no key away.", Scene{Fault: Unauthorized, Times: 99}, checkUnauthorized},
+		Scene{Fault: fault.CloseEarly, Times: 1}, retried(model.KindConnection)},
+	{"server error", "status 503 is a status error, and trying again may help.", Scene{Fault: fault.ServerError, Times: 1}, retried(model.KindStatus)},
+	{"malformed", "what cannot be read is a protocol error, and trying again may help.", Scene{Fault: fault.Malformed, Times: 1}, retried(model.KindProtocol)},
+	{"silence", "a provider that never answers is given up after the timeout, and trying again may help.", Scene{Fault: fault.Silence, Times: 1}, retried(model.KindTimeout)},
+	{"rate limit", "status 429 is a status error with the provider's hint when to come back.", Scene{Fault: fault.RateLimit, Times: 1}, checkRateLimit},
+	{"unauthorized", "status 401 is a status error that is not retried and gives no key away.", Scene{Fault: fault.Unauthorized, Times: 99}, checkUnauthorized},
 	{"reset", "a connection that breaks in the middle of a text is an error after that text, and the request is not sent again.",
-		Scene{Fault: Reset, Times: 99}, cutShort(model.KindConnection)},
+		Scene{Fault: fault.Reset, Times: 99}, cutShort(model.KindConnection)},
 	{"stall", "a provider that falls silent in the middle of a text is given up after the timeout, and the request is not sent again.",
-		Scene{Fault: Stall, Times: 99}, cutShort(model.KindTimeout)},
-	{"usage missing", "an answer whose usage is not stated is good and costs nothing that we know of.", Scene{Fault: UsageMissing, Times: 1}, whole},
-	{"usage repeated", "usage that is stated twice is booked once.", Scene{Fault: UsageRepeated, Times: 1}, whole},
-	{"double final", "an answer that ends twice is the same as one that ends once.", Scene{Fault: DoubleFinal, Times: 1}, whole},
+		Scene{Fault: fault.Stall, Times: 99}, cutShort(model.KindTimeout)},
+	{"usage missing", "an answer whose usage is not stated is good and costs nothing that we know of.", Scene{Fault: fault.UsageMissing, Times: 1}, whole},
+	{"usage repeated", "usage that is stated twice is booked once.", Scene{Fault: fault.UsageRepeated, Times: 1}, whole},
+	{"double final", "an answer that ends twice is the same as one that ends once.", Scene{Fault: fault.DoubleFinal, Times: 1}, whole},
 }
 
 func checkInfo(k *kit) {
@@ -120,6 +131,29 @@ func checkRequestID(k *kit) {
 	}
 	if len(ids) != 1 || ids[""] {
 		k.broken("the ids were %v", ids)
+	}
+}
+
+func checkConnections(k *kit) {
+	if k.stage.Dials == nil {
+		k.Skip("the harness does not count connections")
+	}
+	for range 3 {
+		k.text(k.chat(0))
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	fresh, i := 0, k.model.Info()
+	for _, c := range k.conns {
+		if c.Kind != "llm" || c.Metadata != (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}) || c.AcquireTime < 0 || c.Reused && c.Dial != 0 {
+			k.broken("an event was %+v", c)
+		}
+		if !c.Reused {
+			fresh++
+		}
+	}
+	if len(k.conns) != 3 || fresh != k.stage.Dials() || fresh > 1 {
+		k.broken("3 requests made %d events and %d dials, of which the provider saw %d", len(k.conns), fresh, k.stage.Dials())
 	}
 }
 
@@ -245,6 +279,8 @@ func retried(kind model.ErrorKind) func(k *kit) {
 		}
 	}
 }
+
+func checkInsecure(k *kit) { k.failure(k.chat(0), model.KindConnection) }
 
 func checkRateLimit(k *kit) {
 	_, e := k.failure(k.chat(0), model.KindStatus)

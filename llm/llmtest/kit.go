@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 )
 
 var weather = llm.NewRawTool(Tool, "Look up the weather for a place the user names.",
@@ -33,6 +35,7 @@ type kit struct {
 
 	mu     sync.Mutex
 	events []*metrics.LLM
+	conns  []*metrics.Connection
 	errs   []model.ErrorEvent
 }
 
@@ -52,7 +55,12 @@ func newKit(t *testing.T, c testCase, st *Stage) *kit {
 func (k *kit) Record(_ context.Context, e metrics.Event) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.events = append(k.events, e.(*metrics.LLM))
+	switch e := e.(type) {
+	case *metrics.LLM:
+		k.events = append(k.events, e)
+	case *metrics.Connection:
+		k.conns = append(k.conns, e)
+	}
 }
 
 // broken reports what was seen against the sentence of the case.
@@ -68,7 +76,7 @@ func (k *kit) chat(retries int) *llm.Stream {
 		retries = -1
 	}
 	r.Conn = &model.ConnOptions{MaxRetry: retries, RetryInterval: 10 * time.Millisecond, Timeout: 10 * time.Second}
-	if f := k.c.scene.Fault; f == Stall || f == Silence {
+	if f := k.c.scene.Fault; slices.Contains([]fault.Kind{fault.Stall, fault.Silence, fault.SlowDial, fault.HalfOpen}, f) {
 		r.Conn.Timeout = patience
 	}
 	return k.model.Chat(k.ctx, r)

@@ -18,26 +18,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
-)
-
-// Fault is what goes wrong on the way to an answer.
-type Fault string
-
-// The faults. A harness skips those that its provider cannot have.
-const (
-	None          Fault = ""
-	Refuse        Fault = "refuse"         // the connection is refused
-	CloseEarly    Fault = "close early"    // the connection closes before the first byte
-	Reset         Fault = "reset"          // it breaks in the middle of the text
-	Stall         Fault = "stall"          // nothing comes any more in the middle of the text
-	Silence       Fault = "silence"        // nothing comes at all
-	Unauthorized  Fault = "unauthorized"   // status 401
-	RateLimit     Fault = "rate limit"     // status 429 with a hint to come back after RetryAfter
-	ServerError   Fault = "server error"   // status 503
-	Malformed     Fault = "malformed"      // the first thing that comes cannot be read
-	UsageMissing  Fault = "usage missing"  // the answer is whole but its usage is not stated
-	UsageRepeated Fault = "usage repeated" // the final usage is stated twice
-	DoubleFinal   Fault = "double final"   // the end of the answer is sent twice
+	"github.com/parley-go/parley/model/fault"
 )
 
 // RetryAfter is the hint that comes with RateLimit.
@@ -47,8 +28,8 @@ const RetryAfter = time.Second
 type Scene struct {
 	// Tool asks for an answer that calls Tool instead of a text of at least four words.
 	Tool  bool
-	Fault Fault
-	// Times is how many requests meet the fault before the provider is well again.
+	Fault fault.Kind
+	// Times is how many requests meet the fault before the provider is well again; -1 for all.
 	Times int
 }
 
@@ -63,6 +44,8 @@ type Stage struct {
 	Text string
 	// Usage is the sum of what the provider stated so far, its ledger; nil skips those checks.
 	Usage func() driver.Usage
+	// Dials is how many connections the provider accepted; nil skips the check of connection events.
+	Dials func() int
 	// Secrets must appear in no error: the key the driver was given.
 	Secrets []string
 }

@@ -3,6 +3,7 @@ package llmtest
 import (
 	"testing"
 
+	"github.com/parley-go/parley/model/fault"
 	"go.uber.org/goleak"
 )
 
@@ -18,7 +19,7 @@ func TestCasesExplainThemselves(t *testing.T) {
 		if n := len(c.rule); n < 20 || c.rule[n-1] != '.' {
 			t.Errorf("%s: the rule is no sentence: %q", c.name, c.rule)
 		}
-		if (c.scene.Fault == None) != (c.scene.Times == 0) {
+		if (c.scene.Fault == fault.None) != (c.scene.Times == 0) {
 			t.Errorf("%s: the scene %+v makes no sense", c.name, c.scene)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/parley-go/parley/llm/llmtest"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 )
 
 // harness runs the conformance kit on the model that needs no sandbox: it is one.
@@ -44,35 +45,35 @@ func (harness) Stage(_ *testing.T, s llmtest.Scene) *llmtest.Stage {
 	return &llmtest.Stage{LLM: l, Text: text, Usage: l.Stated}
 }
 
-func spoil(a scripted.Answer, f llmtest.Fault) (scripted.Answer, bool) {
+func spoil(a scripted.Answer, f fault.Kind) (scripted.Answer, bool) {
 	fail := func(kind model.ErrorKind, status int) *model.Error {
 		return &model.Error{Kind: kind, Provider: "scripted", Op: "chat", Status: status}
 	}
 	switch f {
-	case llmtest.None:
-	case llmtest.Refuse:
+	case fault.None:
+	case fault.Refuse:
 		a.Fault = &scripted.Fault{InChat: true, Err: fail(model.KindConnection, 0)}
-	case llmtest.CloseEarly:
+	case fault.CloseEarly:
 		a.Fault = &scripted.Fault{Err: fail(model.KindConnection, 0)}
-	case llmtest.Reset:
+	case fault.Reset:
 		a.Fault = &scripted.Fault{After: 2, Err: fail(model.KindConnection, 0)}
-	case llmtest.Stall:
+	case fault.Stall:
 		a.Fault = &scripted.Fault{After: 2, Stall: true}
-	case llmtest.Silence:
+	case fault.Silence:
 		a.Fault = &scripted.Fault{Stall: true}
-	case llmtest.Unauthorized:
+	case fault.Unauthorized:
 		a.Fault = &scripted.Fault{InChat: true, Err: fail(model.KindStatus, 401)}
-	case llmtest.RateLimit:
+	case fault.RateLimit:
 		e := fail(model.KindStatus, 429)
 		e.RetryAfter = llmtest.RetryAfter
 		a.Fault = &scripted.Fault{InChat: true, Err: e}
-	case llmtest.ServerError:
+	case fault.ServerError:
 		a.Fault = &scripted.Fault{InChat: true, Err: fail(model.KindStatus, 503)}
-	case llmtest.Malformed:
+	case fault.Malformed:
 		a.Fault = &scripted.Fault{Err: fail(model.KindProtocol, 0)}
-	case llmtest.UsageMissing:
+	case fault.UsageMissing:
 		a.NoUsage = true
-	case llmtest.UsageRepeated:
+	case fault.UsageRepeated:
 		a.EarlyUsage = a.Usage
 	default:
 		return a, false

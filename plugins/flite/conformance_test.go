@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/tts/driver"
 	"github.com/parley-go/parley/tts/ttstest"
 )
@@ -95,19 +96,19 @@ func TestConformance(t *testing.T) {
 	}
 	const remote = "there is no provider to reach: it runs in this process"
 	h := ttstest.Harness{
-		Start: func(t testing.TB, f ttstest.Fault) ttstest.Provider {
-			if f == ttstest.Stall {
+		Start: func(t testing.TB, p fault.Plan) ttstest.Provider {
+			if p.Kind == fault.Silence {
 				stall(t)
 			}
-			l := &ledger{Synthesizer: NewSynthesizer(nil), pace: f == ttstest.Slow}
+			l := &ledger{Synthesizer: NewSynthesizer(nil), pace: p.Kind == fault.Slow}
 			return ttstest.Provider{Driver: l, Served: l.ledger}
 		},
-		Skip: map[ttstest.Fault]string{
-			ttstest.Refuse: remote, ttstest.RefuseAlways: remote, ttstest.SlowDial: remote,
-			ttstest.DropBefore: remote, ttstest.DropAfter: remote, ttstest.TooMany: remote, ttstest.ServerError: remote,
-			ttstest.Unauthorized: "it has no key",
-			ttstest.NoAudio:      "a run without audio is an error that would come again",
-			ttstest.Malformed:    "a run without a WAV file is an error that would come again",
+		Skip: map[fault.Kind]string{
+			fault.Refuse: remote, fault.CloseEarly: remote, fault.TLSFailure: remote, fault.Oversized: remote, fault.HalfOpen: remote, fault.DoubleFinal: remote, fault.UsageRepeated: remote, fault.SlowDial: remote,
+			fault.Reset: remote, fault.RateLimit: remote, fault.ServerError: remote,
+			fault.Unauthorized: "it has no key",
+			fault.Empty:        "a run without audio is an error that would come again",
+			fault.Malformed:    "a run without a WAV file is an error that would come again",
 		},
 	}
 	for _, c := range ttstest.Cases() {

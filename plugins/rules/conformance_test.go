@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/parley-go/parley/llm/llmtest"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/plugins/rules"
 )
 
@@ -13,7 +14,7 @@ type harness struct{}
 func (harness) Virtual() {}
 
 func (harness) Stage(_ *testing.T, s llmtest.Scene) *llmtest.Stage {
-	if s.Fault != llmtest.None {
+	if s.Fault != fault.None {
 		return nil
 	}
 	return &llmtest.Stage{LLM: rules.NewDriver(nil)}

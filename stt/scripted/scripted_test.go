@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/stt/driver"
 	"github.com/parley-go/parley/stt/scripted"
@@ -30,40 +31,52 @@ const text = "hello there"
 
 // faults is how the scripted recognisers do the fault matrix; half is the position of faults
 // inside of a stream, 0 for batch.
-func faults(f stttest.Fault, half time.Duration) []scripted.Fault {
+func faults(p fault.Plan, half time.Duration) []scripted.Fault {
 	status := func(call, n int) []scripted.Fault {
 		return []scripted.Fault{{Call: call, Err: &model.Error{Kind: model.KindStatus, Provider: "scripted", Status: n}}}
 	}
-	switch f {
-	case stttest.Refuse:
-		return []scripted.Fault{{Call: 0}}
-	case stttest.RefuseAlways:
-		return []scripted.Fault{{Call: -1}}
-	case stttest.SlowDial:
-		return []scripted.Fault{{Call: 0, Kind: scripted.Stall}}
-	case stttest.Drop:
-		return []scripted.Fault{{Call: 0, After: half}}
-	case stttest.HangUp:
-		return []scripted.Fault{{Call: 0, After: half, Kind: scripted.Hangup}}
-	case stttest.TooMany:
-		return status(0, 429)
-	case stttest.ServerError:
-		return status(0, 503)
-	case stttest.Unauthorized:
-		return status(-1, 401)
-	case stttest.Malformed:
-		return []scripted.Fault{{Call: 0, After: half, Err: &model.Error{Kind: model.KindProtocol, Provider: "scripted"}}}
-	case stttest.StallAlways:
-		return []scripted.Fault{{Call: -1, After: half, Kind: scripted.Stall}}
+	call := 0
+	if p.Times < 0 {
+		call = -1
 	}
-	return nil
+	switch p.Kind {
+	case fault.None, fault.UsageMissing:
+		return nil
+	case fault.Refuse:
+		return []scripted.Fault{{Call: call}}
+	case fault.SlowDial:
+		return []scripted.Fault{{Call: 0, Kind: scripted.Stall}}
+	case fault.Reset:
+		return []scripted.Fault{{Call: 0, After: half}}
+	case fault.HangUp:
+		return []scripted.Fault{{Call: 0, After: half, Kind: scripted.Hangup}}
+	case fault.RateLimit:
+		return status(0, 429)
+	case fault.ServerError:
+		return status(0, 503)
+	case fault.Unauthorized:
+		return status(-1, 401)
+	case fault.Malformed:
+		return []scripted.Fault{{Call: 0, After: half, Err: &model.Error{Kind: model.KindProtocol, Provider: "scripted"}}}
+	case fault.Stall:
+		return []scripted.Fault{{Call: call, After: half, Kind: scripted.Stall}}
+	}
+	return cannot
 }
 
+// cannot marks faults that a script does not have.
+var cannot = []scripted.Fault{{Call: 1 << 30}}
+
+func isCannot(f []scripted.Fault) bool { return len(f) == 1 && f[0].Call == cannot[0].Call }
+
 func TestStreamingConformance(t *testing.T) {
-	h := stttest.Harness{Speech: speech(), Text: text, Start: func(_ testing.TB, f stttest.Fault) stttest.Provider {
-		o := &scripted.Options{Texts: []string{text}, Faults: faults(f, 500*time.Millisecond), UsageEvery: time.Second}
-		if f == stttest.NoUsage {
+	h := stttest.Harness{Speech: speech(), Text: text, Start: func(_ testing.TB, p fault.Plan) stttest.Provider {
+		o := &scripted.Options{Texts: []string{text}, Faults: faults(p, 500*time.Millisecond), UsageEvery: time.Second}
+		if p.Kind == fault.UsageMissing {
 			o.UsageEvery = 0
+		}
+		if isCannot(o.Faults) {
+			return stttest.Provider{}
 		}
 		d := scripted.New(o)
 		return stttest.Provider{Driver: d, Served: func() stttest.Served {
@@ -77,14 +90,17 @@ func TestStreamingConformance(t *testing.T) {
 func TestBatchConformance(t *testing.T) {
 	h := stttest.Harness{
 		Speech: speech(), Text: text,
-		Skip: map[stttest.Fault]string{stttest.HangUp: "a request has no polite end"},
-		Start: func(_ testing.TB, f stttest.Fault) stttest.Provider {
-			o := &scripted.Options{Faults: faults(f, 0), States: f != stttest.NoUsage}
+		Skip: map[fault.Kind]string{fault.HangUp: "a request has no polite end"},
+		Start: func(_ testing.TB, p fault.Plan) stttest.Provider {
+			o := &scripted.Options{Faults: faults(p, 0), States: p.Kind != fault.UsageMissing}
 			o.Transcribe = func(f audio.Frame) string {
 				if f.Data[0] == 0 {
 					return ""
 				}
 				return text
+			}
+			if isCannot(o.Faults) {
+				return stttest.Provider{}
 			}
 			d := scripted.NewBatch(o)
 			return stttest.Provider{Driver: d, Served: func() stttest.Served {
@@ -99,7 +115,7 @@ func TestBatchConformance(t *testing.T) {
 func run(t *testing.T, h stttest.Harness) {
 	for _, c := range stttest.Cases() {
 		t.Run(c.Name, func(t *testing.T) {
-			if why, skip := h.Skip[c.Fault]; skip {
+			if why, skip := h.Skip[c.Plan.Kind]; skip {
 				t.Skip(why)
 			}
 			synctest.Test(t, func(t *testing.T) { c.Run(t, h) })

@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/stt/driver"
 )
@@ -18,24 +19,32 @@ import (
 func Cases() []Case {
 	survived := "a provider that fails once is asked again: the whole text comes, and one recoverable error event tells"
 	return []Case{
-		{"info", "a driver says who it is, and implements Recognizer, Streamer or both", None, infoCase},
-		{"transcribes", "the speech becomes its text, and the usage is what the provider served", None, textCase},
-		{"times", "times are ordered and lie within the audio", None, timesCase},
-		{"silence", "silence gives no text and no error", None, silenceCase},
-		{"usage missing", "a provider that states no usage is booked by the audio that was sent", NoUsage, textCase},
-		{"refused once", survived, Refuse, survivedCase},
-		{"slow dial", survived, SlowDial, survivedCase},
-		{"dropped once", survived, Drop, survivedCase},
-		{"hung up once", survived, HangUp, survivedCase},
-		{"status 429 once", survived, TooMany, survivedCase},
-		{"status 503 once", survived, ServerError, survivedCase},
-		{"malformed once", survived, Malformed, survivedCase},
-		{"refused always", "a provider that stays away ends in a retryable error, after the attempts that were allowed", RefuseAlways, goneCase},
-		{"stalled", "a provider that says nothing ends in an error and not in a wait without end", StallAlways, goneCase},
-		{"wrong key", "a refusal for good is not tried again and says its status", Unauthorized, unauthorizedCase},
-		{"close", "Close ends a stream at once, books what was sent, and may be called twice", None, closeCase},
-		{"cancelled", "the end of the context ends the call with its error and is no error event", StallAlways, cancelCase},
-		{"driver stream", "after Close a driver's stream fails at Next and Close works again", None, driverCase},
+		{"info", "a driver says who it is, and implements Recognizer, Streamer or both", fault.Plan{}, infoCase},
+		{"transcribes", "the speech becomes its text, and the usage is what the provider served", fault.Plan{}, textCase},
+		{"connections", "every use of a connection tells in one event how it came about, and no dial goes untold", fault.Plan{}, connectionsCase},
+		{"times", "times are ordered and lie within the audio", fault.Plan{}, timesCase},
+		{"silence", "silence gives no text and no error", fault.Plan{}, silenceCase},
+		{"usage missing", "a provider that states no usage is booked by the audio that was sent", fault.Once(fault.UsageMissing), textCase},
+		{"refused once", survived, fault.Once(fault.Refuse), survivedCase},
+		{"slow dial", survived, fault.Once(fault.SlowDial), survivedCase},
+		{"dropped once", survived, fault.Once(fault.Reset), survivedCase},
+		{"hung up once", survived, fault.Once(fault.HangUp), survivedCase},
+		{"status 429 once", survived, fault.Once(fault.RateLimit), survivedCase},
+		{"status 503 once", survived, fault.Once(fault.ServerError), survivedCase},
+		{"malformed once", survived, fault.Once(fault.Malformed), survivedCase},
+		{"closed early once", survived, fault.Once(fault.CloseEarly), survivedCase},
+		{"oversized once", survived, fault.Once(fault.Oversized), survivedCase},
+		{"stalled once", survived, fault.Once(fault.Stall), survivedCase},
+		{"half open once", survived, fault.Once(fault.HalfOpen), survivedCase},
+		{"double final", "a result that is sent twice is heard once", fault.Once(fault.DoubleFinal), textCase},
+		{"usage repeated", "usage that is stated twice is booked once", fault.Once(fault.UsageRepeated), textCase},
+		{"no secure connection", "a connection that is not secure is not used: the call ends in an error, after the attempts that were allowed", fault.Always(fault.TLSFailure), goneCase},
+		{"refused always", "a provider that stays away ends in a retryable error, after the attempts that were allowed", fault.Always(fault.Refuse), goneCase},
+		{"stalled", "a provider that says nothing ends in an error and not in a wait without end", fault.Always(fault.Stall), goneCase},
+		{"wrong key", "a refusal for good is not tried again and says its status", fault.Always(fault.Unauthorized), unauthorizedCase},
+		{"close", "Close ends a stream at once, books what was sent, and may be called twice", fault.Plan{}, closeCase},
+		{"cancelled", "the end of the context ends the call with its error and is no error event", fault.Always(fault.Stall), cancelCase},
+		{"driver stream", "after Close a driver's stream fails at Next and Close works again", fault.Plan{}, driverCase},
 	}
 }
 
@@ -53,6 +62,34 @@ func textCase(k *kit) {
 	k.check(h.text() == k.h.Text, "heard %q, want %q", h.text(), k.h.Text)
 	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
 	k.usage()
+}
+
+func connectionsCase(k *kit) {
+	h := k.transcribe()
+	k.check(h.err == nil, "error: %v", h.err)
+	dials := k.p.Served().Dials
+	if dials == 0 {
+		k.Skip("the harness does not count connections")
+	}
+	conns, i := modeltest.Events[*metrics.Connection](&k.log), k.p.Driver.Info()
+	fresh := 0
+	for _, c := range conns {
+		k.check(c.Kind == "stt" && c.Metadata == (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}), "event: %+v", c)
+		if !c.Reused {
+			fresh++
+		}
+	}
+	k.check(len(conns) > 0 && fresh == dials, "%d events of %d dials, the provider saw %d", len(conns), fresh, dials)
+	if !k.m.Streaming() {
+		return
+	}
+	acquired := 0
+	for _, e := range modeltest.Events[*metrics.STT](&k.log) {
+		if e.Acquired {
+			acquired++
+		}
+	}
+	k.check(acquired == len(conns), "%d of the stream's events report an acquisition, there were %d", acquired, len(conns))
 }
 
 func timesCase(k *kit) {

@@ -19,34 +19,16 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/stt/driver"
-)
-
-// Fault is what the provider of a case does wrong. It strikes the first call only, unless its name
-// says Always.
-type Fault string
-
-// The fault matrix. A sandbox injects what is possible in its protocol; the harness skips the rest.
-const (
-	None         Fault = "none"
-	Refuse       Fault = "refuse"             // the connection is refused
-	RefuseAlways Fault = "refuse always"      // by every call
-	SlowDial     Fault = "slow dial"          // no answer to the dial
-	Drop         Fault = "drop in mid-stream" // the connection is reset after half of the speech
-	HangUp       Fault = "hang up"            // closed politely after half of the speech
-	TooMany      Fault = "status 429"
-	ServerError  Fault = "status 503"
-	Unauthorized Fault = "status 401 always" // the key is wrong, for every call
-	Malformed    Fault = "malformed message"
-	StallAlways  Fault = "stall always"  // audio is taken, nothing ever comes back
-	NoUsage      Fault = "usage missing" // the provider states no usage
 )
 
 // Served is the provider's ledger.
 type Served struct {
 	Audio time.Duration // taken, and thus billed
 	Calls int           // streams or requests that reached the provider
+	Dials int           // connections that were made; 0 skips the check of connection events
 	Open  int           // connections in use by a stream that is not closed
 }
 
@@ -58,8 +40,9 @@ type Provider struct {
 
 // Harness tells the kit about the driver. The same provider must understand Speech as Text.
 type Harness struct {
-	// Start makes a provider with a fault. It releases what it started with t.Cleanup.
-	Start func(t testing.TB, f Fault) Provider
+	// Start makes a provider with a fault. It releases what it started with t.Cleanup. No Driver means
+	// that the provider cannot do that.
+	Start func(t testing.TB, p fault.Plan) Provider
 	// Speech is an utterance with at least half a second of silence after it.
 	Speech audio.Frame
 	// Text is what is said in it.
@@ -67,17 +50,17 @@ type Harness struct {
 	// Secret, if set, is the key given to the driver: no error may contain it.
 	Secret string
 	// Skip says why a fault cannot be injected.
-	Skip map[Fault]string
+	Skip map[fault.Kind]string
 	// Tolerance is how far usage may be from the ledger: default 1 ms.
 	Tolerance time.Duration
 }
 
 // Case is one demand on a driver.
 type Case struct {
-	Name  string
-	Why   string // the sentence that is printed when the driver does not meet it
-	Fault Fault
-	run   func(k *kit)
+	Name string
+	Why  string // the sentence that is printed when the driver does not meet it
+	Plan fault.Plan
+	run  func(k *kit)
 }
 
 // Run runs all cases as subtests.
@@ -90,13 +73,17 @@ func Run(t *testing.T, h Harness) {
 // Run runs one case. It may be used inside of a testing/synctest bubble.
 func (c Case) Run(t testing.TB, h Harness) {
 	t.Helper()
-	if why, skip := h.Skip[c.Fault]; skip {
+	if why, skip := h.Skip[c.Plan.Kind]; skip {
 		t.Skip(why)
 	}
 	if h.Tolerance == 0 {
 		h.Tolerance = time.Millisecond
 	}
-	k := &kit{TB: t, h: h, why: c.Why, fault: c.Fault, p: h.Start(t, c.Fault)}
+	p := h.Start(t, c.Plan)
+	if p.Driver == nil {
+		t.Skipf("the harness has no %q", c.Plan.Kind)
+	}
+	k := &kit{TB: t, h: h, why: c.Why, fault: c.Plan.Kind, p: p}
 	k.m = stt.New(k.p.Driver, &stt.ModelOptions{Conn: model.ConnOptions{
 		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: 2 * time.Second,
 	}})
@@ -108,7 +95,7 @@ type kit struct {
 	testing.TB
 	h     Harness
 	why   string
-	fault Fault
+	fault fault.Kind
 	p     Provider
 	m     *stt.Model
 	log   modeltest.Log
@@ -154,7 +141,7 @@ func (k *kit) transcribe() hearing {
 	k.check(err == nil, "Stream: %v", err)
 	defer s.Close()
 	k.push(s)
-	if k.fault == HangUp {
+	if k.fault == fault.HangUp {
 		time.Sleep(300 * time.Millisecond) // a polite end counts as one once the input has ended
 	}
 	_ = s.EndInput()

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/tts/driver"
 	"github.com/parley-go/parley/tts/scripted"
 	"github.com/parley-go/parley/tts/ttstest"
@@ -16,36 +17,43 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // faults is how the scripted synthesisers do the fault matrix.
-func faults(f ttstest.Fault) []scripted.Fault {
+func faults(p fault.Plan) []scripted.Fault {
 	status := func(call, n int) []scripted.Fault {
 		return []scripted.Fault{{Call: call, Err: &model.Error{Kind: model.KindStatus, Provider: "scripted", Status: n}}}
 	}
-	switch f {
-	case ttstest.Refuse:
-		return []scripted.Fault{{}}
-	case ttstest.RefuseAlways:
-		return []scripted.Fault{{Call: -1}}
-	case ttstest.SlowDial:
+	call := 0
+	if p.Times < 0 {
+		call = -1
+	}
+	switch p.Kind {
+	case fault.None, fault.UsageMissing, fault.Slow:
+		return nil
+	case fault.Refuse:
+		return []scripted.Fault{{Call: call}}
+	case fault.SlowDial:
 		return []scripted.Fault{{Kind: scripted.Stall}}
-	case ttstest.DropBefore:
+	case fault.CloseEarly:
 		return []scripted.Fault{{When: scripted.AfterText}}
-	case ttstest.DropAfter:
+	case fault.Reset:
 		return []scripted.Fault{{When: scripted.AfterSome, Audio: 200 * time.Millisecond}}
-	case ttstest.NoAudio:
+	case fault.Empty:
 		return []scripted.Fault{{When: scripted.AfterText, Kind: scripted.Hangup}}
-	case ttstest.Stall:
+	case fault.Silence:
 		return []scripted.Fault{{When: scripted.AfterText, Kind: scripted.Stall}}
-	case ttstest.TooMany:
+	case fault.RateLimit:
 		return status(0, 429)
-	case ttstest.ServerError:
+	case fault.ServerError:
 		return status(0, 503)
-	case ttstest.Unauthorized:
+	case fault.Unauthorized:
 		return status(-1, 401)
-	case ttstest.Malformed:
+	case fault.Malformed:
 		return []scripted.Fault{{When: scripted.AfterText, Err: &model.Error{Kind: model.KindProtocol, Provider: "scripted"}}}
 	}
-	return nil
+	return cannot
 }
+
+// cannot marks faults that a script does not have.
+var cannot = []scripted.Fault{{Call: 1 << 30}}
 
 type synthesiser interface {
 	driver.TTS
@@ -57,10 +65,13 @@ func TestConformance(t *testing.T) {
 		"streaming": func(o *scripted.Options) synthesiser { return scripted.New(o) },
 		"batch":     func(o *scripted.Options) synthesiser { return scripted.NewBatch(o) },
 	} {
-		h := ttstest.Harness{CountReplays: true, Start: func(_ testing.TB, f ttstest.Fault) ttstest.Provider {
-			o := &scripted.Options{Faults: faults(f), Words: true, TTFB: 100 * time.Millisecond}
-			if f == ttstest.Slow {
+		h := ttstest.Harness{CountReplays: true, Start: func(_ testing.TB, p fault.Plan) ttstest.Provider {
+			o := &scripted.Options{Faults: faults(p), Words: true, TTFB: 100 * time.Millisecond}
+			if p.Kind == fault.Slow {
 				o.Pace = time.Second
+			}
+			if len(o.Faults) == 1 && o.Faults[0].Call == cannot[0].Call {
+				return ttstest.Provider{}
 			}
 			d := make(o)
 			return ttstest.Provider{Driver: d, Served: func() ttstest.Served {

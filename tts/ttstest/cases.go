@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/tts/driver"
 )
@@ -18,25 +19,32 @@ import (
 func Cases() []Case {
 	survived := "a provider that fails before the first audio is asked again with the whole text, and one recoverable error event tells"
 	return []Case{
-		{"info", "a driver says who it is and at which rate it speaks, and implements Synthesizer, Streamer or both", None, infoCase},
-		{"speaks", "the text becomes audio, and every character is booked once", None, speakCase},
-		{"one shot", "a whole text becomes audio, and every character is booked once", None, oneShotCase},
-		{"words", "words with times, if the driver promises them, come in order and within the audio", None, wordsCase},
-		{"times", "the time to the first byte is known and lies within the duration", None, timesCase},
-		{"refused once", survived, Refuse, survivedCase},
-		{"slow dial", survived, SlowDial, survivedCase},
-		{"dropped before audio", survived, DropBefore, survivedCase},
-		{"no audio", survived, NoAudio, survivedCase},
-		{"stalled before audio", survived, Stall, survivedCase},
-		{"status 429 once", survived, TooMany, survivedCase},
-		{"status 503 once", survived, ServerError, survivedCase},
-		{"malformed once", survived, Malformed, survivedCase},
-		{"dropped in the audio", "what may have been heard is not said again: the speech ends with an error and one final error event", DropAfter, heardCase},
-		{"refused always", "a provider that stays away ends in a *model.Error, after the attempts that were allowed", RefuseAlways, goneCase},
-		{"wrong key", "a refusal for good is not tried again and says its status", Unauthorized, unauthorizedCase},
-		{"interrupted", "Close before the end cancels the speech: what was sent is booked as interrupted, and nothing waits for the provider", Slow, interruptedCase},
-		{"cancelled", "the end of the context ends the speech with its error and is no error event", Stall, cancelCase},
-		{"driver stream", "after Close a driver's stream fails at Next and Close works again", Slow, driverCase},
+		{"info", "a driver says who it is and at which rate it speaks, and implements Synthesizer, Streamer or both", fault.Plan{}, infoCase},
+		{"speaks", "the text becomes audio, and every character is booked once", fault.Plan{}, speakCase},
+		{"one shot", "a whole text becomes audio, and every character is booked once", fault.Plan{}, oneShotCase},
+		{"words", "words with times, if the driver promises them, come in order and within the audio", fault.Plan{}, wordsCase},
+		{"connections", "every use of a connection tells in one event how it came about, no dial goes untold, and a connection that is free is used again", fault.Plan{}, connectionsCase},
+		{"times", "the time to the first byte is known and lies within the duration", fault.Plan{}, timesCase},
+		{"refused once", survived, fault.Once(fault.Refuse), survivedCase},
+		{"slow dial", survived, fault.Once(fault.SlowDial), survivedCase},
+		{"dropped before audio", survived, fault.Once(fault.CloseEarly), survivedCase},
+		{"no audio", survived, fault.Once(fault.Empty), survivedCase},
+		{"stalled before audio", survived, fault.Once(fault.Silence), survivedCase},
+		{"status 429 once", survived, fault.Once(fault.RateLimit), survivedCase},
+		{"status 503 once", survived, fault.Once(fault.ServerError), survivedCase},
+		{"malformed once", survived, fault.Once(fault.Malformed), survivedCase},
+		{"oversized once", survived, fault.Once(fault.Oversized), survivedCase},
+		{"double final", "an end that is sent twice is one end", fault.Once(fault.DoubleFinal), speakCase},
+		{"usage missing", "a provider that states no usage is booked by the characters that were sent", fault.Once(fault.UsageMissing), speakCase},
+		{"usage repeated", "usage that is stated twice is booked once", fault.Once(fault.UsageRepeated), speakCase},
+		{"half open in the audio", "a provider that falls silent in the audio ends the speech with an error, and what may have been heard is not said again", fault.Once(fault.HalfOpen), heardCase},
+		{"no secure connection", "a connection that is not secure is not used: the call ends in an error, after the attempts that were allowed", fault.Always(fault.TLSFailure), goneCase},
+		{"dropped in the audio", "what may have been heard is not said again: the speech ends with an error and one final error event", fault.Once(fault.Reset), heardCase},
+		{"refused always", "a provider that stays away ends in a *model.Error, after the attempts that were allowed", fault.Always(fault.Refuse), goneCase},
+		{"wrong key", "a refusal for good is not tried again and says its status", fault.Always(fault.Unauthorized), unauthorizedCase},
+		{"interrupted", "Close before the end cancels the speech: what was sent is booked as interrupted, and nothing waits for the provider", fault.Once(fault.Slow), interruptedCase},
+		{"cancelled", "the end of the context ends the speech with its error and is no error event", fault.Once(fault.Silence), cancelCase},
+		{"driver stream", "after Close a driver's stream fails at Next and Close works again", fault.Once(fault.Slow), driverCase},
 	}
 }
 
@@ -85,6 +93,27 @@ func wordsCase(k *kit) {
 		texts = append(texts, strings.Fields(w.Text)...)
 	}
 	k.check(strings.Join(texts, " ") == strings.Join(strings.Fields(k.h.Text), " "), "words are %q", texts)
+}
+
+func connectionsCase(k *kit) {
+	for range 3 {
+		k.good(k.speak())
+		k.idle()
+	}
+	dials := k.p.Served().Dials
+	if dials == 0 {
+		k.Skip("the harness does not count connections")
+	}
+	conns, i := modeltest.Events[*metrics.Connection](&k.log), k.p.Driver.Info()
+	fresh := 0
+	for _, c := range conns {
+		k.check(c.Kind == "tts" && c.Metadata == (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}), "event: %+v", c)
+		if !c.Reused {
+			fresh++
+		}
+	}
+	k.check(len(conns) >= 3 && fresh == dials, "%d events of %d dials, the provider saw %d", len(conns), fresh, dials)
+	k.check(dials == 1, "the provider was dialled %d times for speeches one after the other", dials)
 }
 
 func timesCase(k *kit) {

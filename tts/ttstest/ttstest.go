@@ -18,35 +18,16 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/tts/driver"
-)
-
-// Fault is what the provider of a case does wrong. It strikes the first call only, unless its name
-// says Always.
-type Fault string
-
-// The fault matrix. A sandbox injects what is possible in its protocol; the harness skips the rest.
-const (
-	None         Fault = "none"
-	Refuse       Fault = "refuse"        // the connection is refused
-	RefuseAlways Fault = "refuse always" // by every call
-	SlowDial     Fault = "slow dial"     // no answer to the dial
-	DropBefore   Fault = "drop before the first audio"
-	DropAfter    Fault = "drop in the audio"      // reset after some of it
-	NoAudio      Fault = "end without audio"      // a good end, but nothing was said
-	Stall        Fault = "stall before the audio" // text is taken, nothing comes back
-	TooMany      Fault = "status 429"
-	ServerError  Fault = "status 503"
-	Unauthorized Fault = "status 401 always" // the key is wrong, for every call
-	Malformed    Fault = "malformed message"
-	Slow         Fault = "slow" // no fault: audio comes no faster than real time
 )
 
 // Served is the provider's ledger.
 type Served struct {
 	Characters int64 // of requests and segments that it bills
 	Calls      int   // streams or requests that reached the provider
+	Dials      int   // connections that were made; 0 skips the check of connection events
 	Open       int   // connections in use by a stream that is not closed
 }
 
@@ -58,8 +39,9 @@ type Provider struct {
 
 // Harness tells the kit about the driver.
 type Harness struct {
-	// Start makes a provider with a fault. It releases what it started with t.Cleanup.
-	Start func(t testing.TB, f Fault) Provider
+	// Start makes a provider with a fault. It releases what it started with t.Cleanup. No Driver means
+	// that the provider cannot do that.
+	Start func(t testing.TB, p fault.Plan) Provider
 	// Text is what is said: default two sentences with letters outside of ASCII.
 	Text string
 	// Secret, if set, is the key given to the driver: no error may contain it.
@@ -67,15 +49,15 @@ type Harness struct {
 	// CountReplays says that the provider bills attempts that failed after they took text.
 	CountReplays bool
 	// Skip says why a fault cannot be injected.
-	Skip map[Fault]string
+	Skip map[fault.Kind]string
 }
 
 // Case is one demand on a driver.
 type Case struct {
-	Name  string
-	Why   string // the sentence that is printed when the driver does not meet it
-	Fault Fault
-	run   func(k *kit)
+	Name string
+	Why  string // the sentence that is printed when the driver does not meet it
+	Plan fault.Plan
+	run  func(k *kit)
 }
 
 // Run runs all cases as subtests.
@@ -88,13 +70,17 @@ func Run(t *testing.T, h Harness) {
 // Run runs one case. It may be used inside of a testing/synctest bubble.
 func (c Case) Run(t testing.TB, h Harness) {
 	t.Helper()
-	if why, skip := h.Skip[c.Fault]; skip {
+	if why, skip := h.Skip[c.Plan.Kind]; skip {
 		t.Skip(why)
 	}
 	if h.Text == "" {
 		h.Text = "Grüße aus dem Hafen, dear friend of mine. The ship leaves at noon today."
 	}
-	k := &kit{TB: t, h: h, why: c.Why, p: h.Start(t, c.Fault)}
+	p := h.Start(t, c.Plan)
+	if p.Driver == nil {
+		t.Skipf("the harness has no %q", c.Plan.Kind)
+	}
+	k := &kit{TB: t, h: h, why: c.Why, p: p}
 	k.m = tts.New(k.p.Driver, &tts.ModelOptions{CountReplays: h.CountReplays, Conn: model.ConnOptions{
 		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: 2 * time.Second,
 	}})
@@ -174,16 +160,21 @@ func (k *kit) usage() {
 	k.check(got == want, "booked %d characters, the provider served %d", got, want)
 }
 
-// noLeaks checks that connections are given back and that no error told the key.
-func (k *kit) noLeaks() {
-	k.Helper()
-	var open int
+// idle waits until no stream is in use.
+func (k *kit) idle() (open int) {
 	for range 200 {
 		if open = k.p.Served().Open; open == 0 {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	return open
+}
+
+// noLeaks checks that connections are given back and that no error told the key.
+func (k *kit) noLeaks() {
+	k.Helper()
+	open := k.idle()
 	k.check(open == 0, "%d connections are still in use after the end", open)
 	for _, e := range k.log.Errors() {
 		if k.h.Secret != "" {

@@ -1,0 +1,127 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/parley-go/parley/model/fault"
+)
+
+// Socket is a websocket of a sandbox. Read belongs to one goroutine; sends may come from any.
+type Socket struct {
+	c    *Call
+	ws   *websocket.Conn
+	ctx  context.Context // ends with the connection
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	content int // messages of content sent; the faults of streams strike at the second
+	over    bool
+}
+
+// ErrOver is returned when a fault, or the client, has ended a socket.
+var ErrOver = errors.New("sandbox: socket is over")
+
+// Socket accepts the websocket; nil when the client wants none. The caller closes it. A socket is no
+// call of its own, since it may carry several: count them with Begin.
+func (c *Call) Socket() *Socket {
+	c.end()
+	c.calls.Add(-1)
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	ws, err := up.Upgrade(c.W, c.R, nil)
+	if err != nil {
+		return nil
+	}
+	s := &Socket{c: c, ws: ws}
+	s.ctx, s.stop = context.WithCancel(c.ctx)
+	context.AfterFunc(s.ctx, func() { _ = ws.Close() })
+	return s
+}
+
+// Context ends with the socket.
+func (s *Socket) Context() context.Context { return s.ctx }
+
+// Read waits for a message of the client.
+func (s *Socket) Read() (binary bool, data []byte, err error) {
+	kind, data, err := s.ws.ReadMessage()
+	if err != nil {
+		s.stop()
+		return false, nil, ErrOver
+	}
+	return kind == websocket.BinaryMessage, data, nil
+}
+
+// Send sends v as JSON; content says that it is part of the answer, where the faults of streams strike.
+func (s *Socket) Send(v any, content bool) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return s.send(websocket.TextMessage, b, content)
+}
+
+// SendBinary sends b, which is part of the answer.
+func (s *Socket) SendBinary(b []byte) error { return s.send(websocket.BinaryMessage, b, true) }
+
+func (s *Socket) send(kind int, b []byte, content bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return ErrOver
+	}
+	if content {
+		if s.strike() {
+			s.over = true
+			return ErrOver
+		}
+		s.content++
+	}
+	if s.ws.WriteMessage(kind, b) != nil {
+		s.over = true
+		return ErrOver
+	}
+	return nil
+}
+
+// strike does the fault of the socket when its time has come; true when nothing more is to be sent.
+func (s *Socket) strike() bool {
+	first, later := s.content == 0, s.content >= 2
+	switch f := s.c.Fault; {
+	case f == fault.Malformed && first:
+		_ = s.ws.WriteMessage(websocket.TextMessage, []byte(`{"broken": `))
+	case f == fault.Oversized && first:
+		_ = s.ws.WriteMessage(websocket.TextMessage, []byte(`"`+big+`"`))
+	case f == fault.Reset && later:
+		reset(s.ws.UnderlyingConn())
+	case f == fault.HangUp && later:
+		s.Close(websocket.CloseNormalClosure, "")
+	case (f == fault.Stall || f == fault.HalfOpen) && later:
+	default:
+		return false
+	}
+	return true
+}
+
+// HalfOpen reports whether the socket must not read any more either.
+func (s *Socket) HalfOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over && s.c.Fault == fault.HalfOpen
+}
+
+// Close ends the socket with a code.
+func (s *Socket) Close(code int, reason string) {
+	_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), noDeadline)
+	s.stop()
+}
+
+// Wait waits until the client or the sandbox has ended the socket.
+func (s *Socket) Wait() { <-s.ctx.Done() }
+
+// noDeadline lets a control message wait as long as the connection lives.
+var noDeadline time.Time

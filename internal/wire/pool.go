@@ -1,0 +1,118 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/parley-go/parley/connpool"
+	"github.com/parley-go/parley/model"
+)
+
+// PoolOptions say how long a provider's websockets are kept.
+type PoolOptions struct {
+	// Open says how a connection is opened; it is asked for each, since keys and options may change.
+	Open func(ctx context.Context) (SocketOptions, error)
+	// Setup, if set, is run on a fresh connection before anybody gets it.
+	Setup   func(ctx context.Context, s *Socket) error
+	MaxAge  time.Duration // 0: no limit
+	MaxIdle time.Duration // 0: no limit
+}
+
+// Pool keeps the websockets of a model object for all sessions that share it.
+type Pool struct {
+	peer *Peer
+	p    *connpool.Pool[*Socket]
+}
+
+// NewPool returns a pool without connections; whoever made it closes it.
+func NewPool(peer *Peer, o PoolOptions) *Pool {
+	return &Pool{peer: peer, p: connpool.New(connpool.Options[*Socket]{
+		Dial: func(ctx context.Context) (*Socket, error) {
+			so, err := o.Open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			s, err := Dial(ctx, peer, so)
+			if err != nil || o.Setup == nil {
+				return s, err
+			}
+			if err := o.Setup(ctx, s); err != nil {
+				s.Close()
+				return nil, err
+			}
+			return s, nil
+		},
+		Close: (*Socket).Close, Dead: (*Socket).Dead, MaxAge: o.MaxAge, MaxIdle: o.MaxIdle,
+	})}
+}
+
+// Lease is a websocket in use by one request. Release gives it back, Discard ends it; only the first
+// of them counts.
+type Lease struct {
+	*Socket
+	l     *connpool.Lease[*Socket]
+	facts Facts
+}
+
+// Acquire lends a connection, idle or dialled, and books how it came about.
+func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
+	l, err := p.p.Acquire(ctx)
+	if err != nil {
+		var d *connpool.DialError
+		if errors.As(err, &d) {
+			err = d.Unwrap()
+		}
+		if ctx.Err() == context.Canceled {
+			return nil, context.Cause(ctx)
+		}
+		return nil, p.peer.Error(model.KindConnection, "dial", err)
+	}
+	pf := l.Facts()
+	f := Facts{Reused: pf.Reused}
+	if !pf.Reused {
+		f = l.Conn().Facts()
+	}
+	f.Acquire, f.Wait = pf.AcquireTime, pf.WaitTime
+	record(ctx, p.peer.Kind, p.peer.Info, f)
+	return &Lease{l.Conn(), l, f}, nil
+}
+
+// Acquired implements Connected of the drivers.
+func (l *Lease) Acquired() (took time.Duration, reused bool) { return l.facts.Acquire, l.facts.Reused }
+
+// Release gives the connection back, unless something is left to read on it that would confuse the
+// next one.
+func (l *Lease) Release() {
+	if len(l.in) > 0 {
+		l.l.Discard()
+		return
+	}
+	l.l.Release()
+}
+
+// Discard closes the connection in the background.
+func (l *Lease) Discard() { l.l.Discard() }
+
+// Prewarm dials in the background unless a connection is there. The dial is booked when somebody
+// takes it.
+func (p *Pool) Prewarm() { p.p.Prewarm() }
+
+// Invalidate makes sure that no connection of before is handed out again.
+func (p *Pool) Invalidate() { p.p.Invalidate() }
+
+// Close ends all connections; see connpool.Pool.Close.
+func (p *Pool) Close(ctx context.Context) error { return p.p.Close(ctx) }
+
+// Single opens a websocket for one stream, without a pool, and books how it came about.
+func Single(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
+	s, err := Dial(ctx, p, o)
+	if err != nil {
+		return nil, err
+	}
+	record(ctx, p.Kind, p.Info, s.facts)
+	return s, nil
+}
+
+// Acquired implements Connected of the drivers.
+func (s *Socket) Acquired() (took time.Duration, reused bool) { return s.facts.Acquire, false }

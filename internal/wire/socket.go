@@ -1,0 +1,266 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/parley-go/parley/model"
+)
+
+const (
+	// maxFrame bounds one message of a provider.
+	maxFrame = 16 << 20
+	// inbox is how many messages wait for Read; beyond it the provider is left waiting.
+	inbox = 64
+	// writeLimit bounds a write when its context has no earlier deadline: a peer that does not read for
+	// that long is gone.
+	writeLimit = 10 * time.Second
+	// goodbye bounds the closing handshake's only message.
+	goodbye = time.Second
+)
+
+// Message is one message of a websocket.
+type Message struct {
+	Binary bool
+	Data   []byte
+}
+
+// SocketOptions say how a websocket is opened.
+type SocketOptions struct {
+	URL    string
+	Header http.Header
+	// Ping is how often the connection is kept alive by a ping: 0 for never. A peer that does not
+	// answer two of them in a row is gone.
+	Ping time.Duration
+	// Proto are the subprotocols on offer.
+	Proto []string
+	// Goodbye is sent as text before the connection is closed; "" for nothing.
+	Goodbye string
+}
+
+// Socket is a websocket whose messages are read all the time, so that its death is noticed while
+// nobody uses it. Read belongs to one goroutine at a time; the other methods may be called from any.
+type Socket struct {
+	peer    *Peer
+	ws      *websocket.Conn
+	o       SocketOptions
+	facts   Facts
+	in      chan Message  // size inbox; the reader waits while it is full
+	stop    chan struct{} // closed by Close
+	dead    chan struct{} // closed when nothing more will be read
+	readErr error         // valid once dead is closed
+
+	once sync.Once
+	wg   sync.WaitGroup
+	sem  chan struct{} // size 1: held while a message is written
+}
+
+// Dial opens a websocket. ctx bounds the opening. The caller closes it.
+func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
+	ctx, t := traced(ctx)
+	began := time.Now()
+	d := websocket.Dialer{
+		Proxy: http.ProxyFromEnvironment, NetDialContext: (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
+		Subprotocols: o.Proto, HandshakeTimeout: 45 * time.Second,
+	}
+	ws, resp, err := d.DialContext(ctx, o.URL, o.Header)
+	if err != nil {
+		if ctx.Err() == context.Canceled {
+			return nil, context.Cause(ctx)
+		}
+		if resp != nil && errors.Is(err, websocket.ErrBadHandshake) {
+			defer resp.Body.Close()
+			body := make([]byte, 1024) // gorilla keeps no more
+			n, _ := resp.Body.Read(body)
+			if resp.StatusCode < 400 {
+				return nil, p.Protocol("dial", "the server answers a websocket request with status %d", resp.StatusCode)
+			}
+			return nil, p.refused("dial", resp.Header, resp.StatusCode, body[:n])
+		}
+		return nil, p.Error(model.KindConnection, "dial", err)
+	}
+	s := &Socket{
+		peer: p, ws: ws, o: o,
+		in: make(chan Message, inbox), stop: make(chan struct{}), dead: make(chan struct{}), sem: make(chan struct{}, 1),
+	}
+	s.facts, _ = t.facts()
+	s.facts.Acquire = time.Since(began)
+	s.facts.Wait = 0
+	s.facts.Upgrade = max(s.facts.Acquire-s.facts.DNS-s.facts.Dial-s.facts.TLS, 0)
+	ws.SetReadLimit(maxFrame)
+	ws.SetPongHandler(func(string) error { return s.extend() })
+	_ = s.extend()
+	s.wg.Go(s.read)
+	if o.Ping > 0 {
+		s.wg.Go(s.ping)
+	}
+	return s, nil
+}
+
+// Facts tell how the socket was opened.
+func (s *Socket) Facts() Facts { return s.facts }
+
+// Dead is closed when the peer has ended the connection, or it broke.
+func (s *Socket) Dead() <-chan struct{} { return s.dead }
+
+// read is the goroutine that reads; it ends with the connection.
+func (s *Socket) read() {
+	defer close(s.dead)
+	for {
+		kind, data, err := s.ws.ReadMessage()
+		if err != nil {
+			s.readErr = err
+			return
+		}
+		_ = s.extend()
+		select {
+		case s.in <- Message{kind == websocket.BinaryMessage, data}:
+		case <-s.stop:
+			s.readErr = net.ErrClosed
+			return
+		}
+	}
+}
+
+// extend gives a peer that showed life the time of two more pings.
+func (s *Socket) extend() error {
+	if s.o.Ping <= 0 {
+		return nil
+	}
+	return s.ws.SetReadDeadline(time.Now().Add(2*s.o.Ping + writeLimit))
+}
+
+// ping keeps the connection alive.
+func (s *Socket) ping() {
+	t := time.NewTicker(s.o.Ping)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			_ = s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit))
+		case <-s.dead:
+			return
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// Read waits for the next message. What arrived before the end is read before the error of the end.
+func (s *Socket) Read(ctx context.Context) (Message, error) {
+	select {
+	case m := <-s.in:
+		return m, nil
+	default:
+	}
+	select {
+	case m := <-s.in:
+		return m, nil
+	case <-s.dead:
+		select {
+		case m := <-s.in:
+			return m, nil
+		default:
+		}
+		return Message{}, s.peer.closed("receive", s.readErr)
+	case <-s.stop:
+		return Message{}, s.peer.Error(model.KindConnection, "receive", net.ErrClosed)
+	case <-ctx.Done():
+		return Message{}, context.Cause(ctx)
+	}
+}
+
+// ReadJSON waits for the next text message and decodes it into v. Binary messages are a protocol error.
+func (s *Socket) ReadJSON(ctx context.Context, v any) error {
+	m, err := s.Read(ctx)
+	if err != nil {
+		return err
+	}
+	if m.Binary {
+		return s.peer.Protocol("receive", "binary message where text was expected")
+	}
+	return s.Decode(m, v)
+}
+
+// Decode decodes a message as JSON.
+func (s *Socket) Decode(m Message, v any) error {
+	if err := json.Unmarshal(m.Data, v); err != nil {
+		return s.peer.Protocol("receive", "message cannot be read: %v", err)
+	}
+	return nil
+}
+
+// WriteJSON sends v as a text message.
+func (s *Socket) WriteJSON(ctx context.Context, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return s.peer.Error(model.KindRequest, "send", fmt.Errorf("encoding message: %w", err))
+	}
+	return s.write(ctx, websocket.TextMessage, b)
+}
+
+// WriteText sends a text message.
+func (s *Socket) WriteText(ctx context.Context, b []byte) error {
+	return s.write(ctx, websocket.TextMessage, b)
+}
+
+// WriteBinary sends a binary message.
+func (s *Socket) WriteBinary(ctx context.Context, b []byte) error {
+	return s.write(ctx, websocket.BinaryMessage, b)
+}
+
+// write sends one message. A write that fails or times out leaves the connection unusable.
+func (s *Socket) write(ctx context.Context, kind int, b []byte) error {
+	select {
+	case s.sem <- struct{}{}:
+		defer func() { <-s.sem }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	until := time.Now().Add(writeLimit)
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		until = d
+	}
+	_ = s.ws.SetWriteDeadline(until)
+	if err := s.ws.WriteMessage(kind, b); err != nil {
+		_ = s.ws.UnderlyingConn().Close() // half a message may be out
+		if errors.Is(err, websocket.ErrCloseSent) {
+			err = net.ErrClosed
+		}
+		return s.peer.Error(model.KindConnection, "send", err)
+	}
+	return nil
+}
+
+// Close says goodbye, ends the connection and waits for its goroutines. It does not wait for the peer,
+// takes a second at the most, and may be called more than once.
+func (s *Socket) Close() error {
+	s.once.Do(func() {
+		close(s.stop)
+		deadline := time.Now().Add(goodbye)
+		select {
+		case <-s.dead:
+		default:
+			ctx, cancel := context.WithDeadline(context.Background(), deadline)
+			if s.o.Goodbye != "" {
+				_ = s.write(ctx, websocket.TextMessage, []byte(s.o.Goodbye))
+			}
+			cancel()
+			_ = s.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, ""), deadline)
+		}
+		_ = s.ws.Close()
+	})
+	s.wg.Wait()
+	return nil
+}
