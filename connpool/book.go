@@ -124,6 +124,26 @@ func (p *Pool[C]) startDial() {
 	go p.keep(ctx, e)
 }
 
+// abandonDial gives up the oldest dial, if there is one that nobody waits for.
+func (p *Pool[C]) abandonDial() {
+	if p.dialling <= len(p.waiting) {
+		return
+	}
+	var oldest *conn[C]
+	for e := range p.all {
+		if e.state == dialing && e.generation == p.generation && (oldest == nil || e.seq < oldest.seq) {
+			oldest = e
+		}
+	}
+	if oldest == nil {
+		return
+	}
+	oldest.generation-- // as after Invalidate: should it come about all the same, it is closed
+	oldest.cancel()
+	p.dialling--
+	p.dialMore()
+}
+
 func (p *Pool[C]) cancelDials() {
 	for e := range p.all {
 		if e.state == dialing {

@@ -2,6 +2,7 @@ package connpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -46,8 +47,8 @@ func New[C any](o Options[C]) *Pool[C] {
 
 // Acquire lends the most recently used idle connection. Without one it dials, joins a dial that
 // nobody waits for, or, with MaxOpen connections open, waits in line until one is released or closed.
-// When ctx ends it returns ctx.Err, wrapped, at once; its dial goes on for whoever comes next. Other
-// errors are a *DialError or ErrClosed.
+// When ctx ends it returns ctx.Err, wrapped, at once; its dial goes on for whoever comes next, unless
+// the deadline of ctx has passed, which is taken for a dial that leads nowhere. Other errors are a *DialError or ErrClosed.
 func (p *Pool[C]) Acquire(ctx context.Context) (*Lease[C], error) {
 	start := time.Now()
 	if err := ctx.Err(); err != nil {
@@ -79,18 +80,22 @@ func (p *Pool[C]) Acquire(ctx context.Context) (*Lease[C], error) {
 		g.lease.facts.WaitTime = g.lease.facts.AcquireTime - g.lease.facts.DialTime
 		return g.lease, nil
 	case <-ctx.Done():
-		p.giveUp(w)
+		p.giveUp(w, errors.Is(ctx.Err(), context.DeadlineExceeded))
 		return nil, fmt.Errorf("connpool: acquire: %w", ctx.Err())
 	}
 }
 
-// giveUp takes w out of the line, or gives back what it was granted meanwhile.
-func (p *Pool[C]) giveUp(w *waiter[C]) {
+// giveUp takes w out of the line, or gives back what it was granted meanwhile. late says that w waited
+// as long as it could: who tries again is not to wait for the same dial.
+func (p *Pool[C]) giveUp(w *waiter[C], late bool) {
 	p.mu.Lock()
 	i := slices.Index(p.waiting, w)
 	if i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
 		p.waited(w)
+		if late {
+			p.abandonDial()
+		}
 	}
 	p.mu.Unlock()
 	if i < 0 {

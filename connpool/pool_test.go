@@ -249,10 +249,10 @@ func TestKeepIdleClosesTheOldest(t *testing.T) {
 
 func TestCancelledAcquireLeavesItsDial(t *testing.T) {
 	bubble(t, func(w *world, _ *Options[*fake]) { w.next.delay = 3 * s }, func(t *testing.T, w *world, p *Pool[*fake]) {
-		ctx, cancel := context.WithTimeout(t.Context(), s)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(s, cancel)
 		r := <-start(ctx, p)
-		if !errors.Is(r.err, context.DeadlineExceeded) || r.after != s {
+		if !errors.Is(r.err, context.Canceled) || r.after != s {
 			t.Fatalf("%v after %v", r.err, r.after)
 		}
 		time.Sleep(2 * s)
@@ -260,6 +260,24 @@ func TestCancelledAcquireLeavesItsDial(t *testing.T) {
 		l := acquire(t, p)
 		wantFacts(t, l, Facts{Reused: true})
 		if w.dials.Load() != 1 {
+			t.Errorf("%d dials", w.dials.Load())
+		}
+		l.Release()
+	})
+}
+
+// A dial that took all the time somebody had leads nowhere: the next one gets a dial of its own.
+func TestLateAcquireGivesUpItsDial(t *testing.T) {
+	bubble(t, func(w *world, _ *Options[*fake]) { w.next.delay = 3 * s }, func(t *testing.T, w *world, p *Pool[*fake]) {
+		ctx, cancel := context.WithTimeout(t.Context(), s)
+		defer cancel()
+		if r := <-start(ctx, p); !errors.Is(r.err, context.DeadlineExceeded) || r.after != s {
+			t.Fatalf("%v after %v", r.err, r.after)
+		}
+		w.next.delay = 0
+		l := acquire(t, p)
+		wantFacts(t, l, Facts{})
+		if w.dials.Load() != 2 {
 			t.Errorf("%d dials", w.dials.Load())
 		}
 		l.Release()

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/websocket"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model/fault"
 )
@@ -112,15 +113,30 @@ func (s *Server) Close() error {
 
 // Handle serves the calls of pattern, which is one of http.ServeMux. The faults of requests strike
 // before h; those of streams are left to the Call.
-func (s *Server) Handle(pattern string, h func(*Call)) {
+func (s *Server) Handle(pattern string, h func(*Call)) { s.handle(pattern, (*Call).strike, h) }
+
+func (s *Server) handle(pattern string, strike func(*Call) bool, h func(*Call)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		s.wg.Add(1)
 		defer s.wg.Done()
 		c := &Call{Server: s, W: w, R: r, Fault: s.plans.take(ofRequest)}
 		c.end = s.Begin()
 		defer func() { c.end() }()
-		if !c.strike() {
+		if !strike(c) {
 			h(c)
+		}
+	})
+}
+
+// HandleSocket is Handle for a websocket: Silence strikes its streams, and not its opening.
+func (s *Server) HandleSocket(path string, h func(*Call, *Socket), accept func(*Call) bool) {
+	s.handle("GET "+path, func(c *Call) bool { return c.Fault != fault.Silence && c.strike() }, func(c *Call) {
+		if !accept(c) {
+			return
+		}
+		if ws := c.socket(); ws != nil {
+			defer ws.Close(websocket.CloseNormalClosure, "")
+			h(c, ws)
 		}
 	})
 }

@@ -20,16 +20,29 @@ type Socket struct {
 	stop context.CancelFunc
 
 	mu      sync.Mutex
-	content int // messages of content sent; the faults of streams strike at the second
+	began   bool // a stream has
+	content int  // messages of content of the newest stream; its faults strike at the second
 	over    bool
+}
+
+// Stream begins a stream on the socket, with a fault of its own, and counts it until end is called.
+// Faults of streams that run at the same time do not mix well.
+func (s *Socket) Stream() (f fault.Kind, end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.began {
+		s.c.Fault = s.c.plans.take(ofRequest)
+	}
+	s.began, s.content = true, 0
+	return s.c.Fault, s.c.Begin()
 }
 
 // ErrOver is returned when a fault, or the client, has ended a socket.
 var ErrOver = errors.New("sandbox: socket is over")
 
-// Socket accepts the websocket; nil when the client wants none. The caller closes it. A socket is no
-// call of its own, since it may carry several: count them with Begin.
-func (c *Call) Socket() *Socket {
+// socket accepts the websocket; nil when the client wants none. A socket is no call of its own, since it
+// may carry several: see Stream.
+func (c *Call) socket() *Socket {
 	c.end()
 	c.calls.Add(-1)
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
@@ -92,6 +105,7 @@ func (s *Socket) send(kind int, b []byte, content bool) error {
 func (s *Socket) strike() bool {
 	first, later := s.content == 0, s.content >= 2
 	switch f := s.c.Fault; {
+	case f == fault.Silence && first:
 	case f == fault.Malformed && first:
 		_ = s.ws.WriteMessage(websocket.TextMessage, []byte(`{"broken": `))
 	case f == fault.Oversized && first:
@@ -125,3 +139,13 @@ func (s *Socket) Wait() { <-s.ctx.Done() }
 
 // noDeadline lets a control message wait as long as the connection lives.
 var noDeadline time.Time
+
+// Hang waits for the end of the socket when its fault is to fall silent.
+func (s *Socket) Hang() {
+	s.mu.Lock()
+	f := s.c.Fault
+	s.mu.Unlock()
+	if f == fault.Stall || f == fault.HalfOpen || f == fault.Silence {
+		<-s.ctx.Done()
+	}
+}

@@ -24,9 +24,9 @@ type Facts struct {
 
 // trace gathers the facts of one connection.
 type trace struct {
-	mu                                    sync.Mutex
-	f                                     Facts
-	asked, got, dnsAt, dialAt, tlsAt, end time.Time
+	mu                               sync.Mutex
+	f                                Facts
+	asked, got, dnsAt, dialAt, tlsAt time.Time
 }
 
 // traced returns ctx so that what net/http and the dialers do in it is noted in the trace.

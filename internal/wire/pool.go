@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/parley-go/parley/connpool"
@@ -53,7 +54,56 @@ type Lease struct {
 	*Socket
 	l     *connpool.Lease[*Socket]
 	facts Facts
+	once  sync.Once
+	over  chan struct{} // closed at the end of the lease
+
+	mu  sync.Mutex
+	ctx context.Context // of the last read
+	err error           // of the last read
 }
+
+// Read waits for the next message; it fails when the lease ends.
+func (l *Lease) Read(ctx context.Context) (Message, error) {
+	l.reading(ctx)
+	m, err := l.read(ctx, l.over)
+	l.failed(err)
+	return m, err
+}
+
+// ReadJSON is Read for a text message, and decodes it into v.
+func (l *Lease) ReadJSON(ctx context.Context, v any) error {
+	l.reading(ctx)
+	err := l.readJSON(ctx, l.over, v)
+	l.failed(err)
+	return err
+}
+
+func (l *Lease) reading(ctx context.Context) {
+	l.mu.Lock()
+	l.ctx = ctx
+	l.mu.Unlock()
+}
+
+func (l *Lease) failed(err error) {
+	if err != nil {
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+	}
+}
+
+// Broken reports whether the connection is not to be trusted any more: a read failed, or was given up
+// for another reason than that nobody wanted the answer.
+func (l *Lease) Broken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil && !errors.Is(l.err, context.Canceled) {
+		return true
+	}
+	return l.ctx != nil && l.ctx.Err() != nil && !errors.Is(context.Cause(l.ctx), context.Canceled)
+}
+
+func (l *Lease) end() { l.once.Do(func() { close(l.over) }) }
 
 // Acquire lends a connection, idle or dialled, and books how it came about.
 func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
@@ -75,24 +125,42 @@ func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
 	}
 	f.Acquire, f.Wait = pf.AcquireTime, pf.WaitTime
 	record(ctx, p.peer.Kind, p.peer.Info, f)
-	return &Lease{l.Conn(), l, f}, nil
+	l.Conn().idle.Store(false)
+	return &Lease{Socket: l.Conn(), l: l, facts: f, over: make(chan struct{})}, nil
 }
 
 // Acquired implements Connected of the drivers.
 func (l *Lease) Acquired() (took time.Duration, reused bool) { return l.facts.Acquire, l.facts.Reused }
 
-// Release gives the connection back, unless something is left to read on it that would confuse the
-// next one.
+// Release gives the connection back. What is left to read on it is dropped, but what the provider
+// sends later may reach the next one: where answers do not name their request, an answer that was not
+// read to its end takes Discard instead.
 func (l *Lease) Release() {
-	if len(l.in) > 0 {
-		l.l.Discard()
-		return
+	l.end()
+	l.idle.Store(true)
+	for {
+		select {
+		case <-l.in:
+			continue
+		default:
+		}
+		break
 	}
 	l.l.Release()
 }
 
 // Discard closes the connection in the background.
-func (l *Lease) Discard() { l.l.Discard() }
+func (l *Lease) Discard() {
+	l.end()
+	l.l.Discard()
+}
+
+// Replace is Discard, and dials another connection in the background, so that the next request does
+// not wait for it.
+func (p *Pool) Replace(l *Lease) {
+	l.Discard()
+	p.Prewarm()
+}
 
 // Prewarm dials in the background unless a connection is there. The dial is booked when somebody
 // takes it.

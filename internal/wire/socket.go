@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -58,6 +59,7 @@ type Socket struct {
 	dead    chan struct{} // closed when nothing more will be read
 	readErr error         // valid once dead is closed
 
+	idle atomic.Bool // nobody has a lease: what arrives is dropped
 	once sync.Once
 	wg   sync.WaitGroup
 	sem  chan struct{} // size 1: held while a message is written
@@ -67,11 +69,20 @@ type Socket struct {
 func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	ctx, t := traced(ctx)
 	began := time.Now()
-	d := websocket.Dialer{
-		Proxy: http.ProxyFromEnvironment, NetDialContext: (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext,
-		Subprotocols: o.Proto, HandshakeTimeout: 45 * time.Second,
+	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: o.Proto, HandshakeTimeout: 45 * time.Second}
+	var stop func() bool
+	d.NetDialContext = func(inner context.Context, network, addr string) (net.Conn, error) {
+		c, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(inner, network, addr)
+		if err == nil { // the handshake itself does not listen to ctx
+			stop = context.AfterFunc(ctx, func() { _ = c.Close() })
+		}
+		return c, err
 	}
 	ws, resp, err := d.DialContext(ctx, o.URL, o.Header)
+	if stop != nil && !stop() && err == nil {
+		_ = ws.Close()
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
 			return nil, context.Cause(ctx)
@@ -98,7 +109,7 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	ws.SetReadLimit(maxFrame)
 	ws.SetPongHandler(func(string) error { return s.extend() })
 	_ = s.extend()
-	s.wg.Go(s.read)
+	s.wg.Go(s.listen)
 	if o.Ping > 0 {
 		s.wg.Go(s.ping)
 	}
@@ -111,8 +122,8 @@ func (s *Socket) Facts() Facts { return s.facts }
 // Dead is closed when the peer has ended the connection, or it broke.
 func (s *Socket) Dead() <-chan struct{} { return s.dead }
 
-// read is the goroutine that reads; it ends with the connection.
-func (s *Socket) read() {
+// listen is the goroutine that reads; it ends with the connection.
+func (s *Socket) listen() {
 	defer close(s.dead)
 	for {
 		kind, data, err := s.ws.ReadMessage()
@@ -121,6 +132,9 @@ func (s *Socket) read() {
 			return
 		}
 		_ = s.extend()
+		if s.idle.Load() {
+			continue
+		}
 		select {
 		case s.in <- Message{kind == websocket.BinaryMessage, data}:
 		case <-s.stop:
@@ -155,7 +169,15 @@ func (s *Socket) ping() {
 }
 
 // Read waits for the next message. What arrived before the end is read before the error of the end.
-func (s *Socket) Read(ctx context.Context) (Message, error) {
+func (s *Socket) Read(ctx context.Context) (Message, error) { return s.read(ctx, nil) }
+
+// read is Read until over is closed.
+func (s *Socket) read(ctx context.Context, over <-chan struct{}) (Message, error) {
+	select {
+	case <-over:
+		return Message{}, s.peer.Error(model.KindConnection, "receive", net.ErrClosed)
+	default:
+	}
 	select {
 	case m := <-s.in:
 		return m, nil
@@ -173,14 +195,18 @@ func (s *Socket) Read(ctx context.Context) (Message, error) {
 		return Message{}, s.peer.closed("receive", s.readErr)
 	case <-s.stop:
 		return Message{}, s.peer.Error(model.KindConnection, "receive", net.ErrClosed)
+	case <-over:
+		return Message{}, s.peer.Error(model.KindConnection, "receive", net.ErrClosed)
 	case <-ctx.Done():
 		return Message{}, context.Cause(ctx)
 	}
 }
 
 // ReadJSON waits for the next text message and decodes it into v. Binary messages are a protocol error.
-func (s *Socket) ReadJSON(ctx context.Context, v any) error {
-	m, err := s.Read(ctx)
+func (s *Socket) ReadJSON(ctx context.Context, v any) error { return s.readJSON(ctx, nil, v) }
+
+func (s *Socket) readJSON(ctx context.Context, over <-chan struct{}, v any) error {
+	m, err := s.read(ctx, over)
 	if err != nil {
 		return err
 	}
