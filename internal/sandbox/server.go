@@ -73,6 +73,9 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// Errors sets the provider's JSON form of an error. It is called before the first call.
+func (s *Server) Errors(form func(status int, message string) any) { s.errs = form }
+
 // Plan changes what goes wrong from the next call on.
 func (s *Server) Plan(p fault.Plan) { s.plans.set(p) }
 

@@ -40,6 +40,9 @@ func (s *Socket) Stream() (f fault.Kind, end func()) {
 // ErrOver is returned when a fault, or the client, has ended a socket.
 var ErrOver = errors.New("sandbox: socket is over")
 
+// ErrIdle is returned when a client sent nothing for too long.
+var ErrIdle = errors.New("sandbox: client is idle")
+
 // socket accepts the websocket; nil when the client wants none. A socket is no call of its own, since it
 // may carry several: see Stream.
 func (c *Call) socket() *Socket {

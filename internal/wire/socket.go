@@ -41,6 +41,10 @@ type SocketOptions struct {
 	// Ping is how often the connection is kept alive by a ping: 0 for never. A peer that does not
 	// answer two of them in a row is gone.
 	Ping time.Duration
+	// Alive is sent as text, every AliveEvery, to providers for whom a ping is no sign of life; "" for
+	// nothing.
+	Alive      string
+	AliveEvery time.Duration
 	// Proto are the subprotocols on offer.
 	Proto []string
 	// Goodbye is sent as text before the connection is closed; "" for nothing.
@@ -111,7 +115,14 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	_ = s.extend()
 	s.wg.Go(s.listen)
 	if o.Ping > 0 {
-		s.wg.Go(s.ping)
+		s.wg.Go(func() {
+			s.every(o.Ping, func() { _ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit)) })
+		})
+	}
+	if o.Alive != "" {
+		s.wg.Go(func() {
+			s.every(o.AliveEvery, func() { _ = s.WriteText(context.Background(), []byte(o.Alive)) })
+		})
 	}
 	return s, nil
 }
@@ -152,14 +163,14 @@ func (s *Socket) extend() error {
 	return s.ws.SetReadDeadline(time.Now().Add(2*s.o.Ping + writeLimit))
 }
 
-// ping keeps the connection alive.
-func (s *Socket) ping() {
-	t := time.NewTicker(s.o.Ping)
+// every keeps the connection alive by send, until its end.
+func (s *Socket) every(d time.Duration, send func()) {
+	t := time.NewTicker(d)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
-			_ = s.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit))
+			send()
 		case <-s.dead:
 			return
 		case <-s.stop:

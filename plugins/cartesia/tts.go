@@ -2,7 +2,6 @@ package cartesia
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -230,7 +229,7 @@ func (s *segment) Next(ctx context.Context) (*driver.Chunk, error) {
 		s.chunk = driver.Chunk{RequestID: s.id}
 		switch r.Type {
 		case "chunk":
-			s.pcm = samples(s.pcm[:0], r.Data)
+			s.pcm = wire.Samples(s.pcm[:0], r.Data)
 			s.chunk.Frame = audio.Frame{Data: s.pcm, Rate: s.d.o.Rate, Channels: 1}
 			return &s.chunk, nil
 		case "timestamps":
@@ -293,13 +292,5 @@ func (s *segment) Close() error {
 
 // cancelLimit bounds the sending of a cancellation.
 const cancelLimit = 100 * time.Millisecond
-
-// samples appends 16-bit little-endian audio to pcm.
-func samples(pcm []int16, b []byte) []int16 {
-	for ; len(b) >= 2; b = b[2:] {
-		pcm = append(pcm, int16(binary.LittleEndian.Uint16(b)))
-	}
-	return pcm
-}
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

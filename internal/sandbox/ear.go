@@ -1,0 +1,142 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+)
+
+const (
+	// EarText is what the recognisers of the sandboxes understand.
+	EarText = "turn on the lights"
+	// earLoud is the mean of absolute samples from which a window of audio is sound.
+	earLoud = 300
+	// earWindow is the audio that is judged at once.
+	earWindow = 10 * time.Millisecond
+	// earWord is the sound that is heard as a word.
+	earWord = 150 * time.Millisecond
+	// earSilence ends an utterance.
+	earSilence = 200 * time.Millisecond
+)
+
+// EarSpeech is an utterance that ears understand as EarText: 0.8 s of sound and 0.7 s of silence.
+func EarSpeech(rate int) audio.Frame {
+	f := audio.Silence(1500*time.Millisecond, rate, 1)
+	for i := range audio.SamplesIn(800*time.Millisecond, rate) {
+		f.Data[i] = int16(2000 - i%2*4000)
+	}
+	return f
+}
+
+// Ear is how the recognisers of the sandboxes hear: a stretch of sound is an utterance with the words
+// of Text, one for each 150 ms; 200 ms of silence, or Finish, end it. An Ear is used by one goroutine.
+type Ear struct {
+	Rate int    // of the audio, Hz
+	Text string // "" means EarText
+
+	rest     []byte // less than a window
+	pos      int    // samples that were judged
+	speaking bool
+	from, to int // samples of the sound
+	told     int // words
+}
+
+// HeardKind is what an Ear noticed.
+type HeardKind int
+
+// The things that an Ear notices.
+const (
+	Began HeardKind = iota // of an utterance
+	More                   // words
+	Ended                  // the utterance, and Words are all its words
+)
+
+// Heard is something that an Ear noticed. Times count from the first sample.
+type Heard struct {
+	Kind       HeardKind
+	Words      []HeardWord // of the utterance, until now
+	Start, End time.Duration
+}
+
+// HeardWord is a word with its time.
+type HeardWord struct {
+	Text       string
+	Start, End time.Duration
+}
+
+// Transcript is the words as text.
+func (h Heard) Transcript() string {
+	var t []string
+	for _, w := range h.Words {
+		t = append(t, w.Text)
+	}
+	return strings.Join(t, " ")
+}
+
+// At is how much audio was judged.
+func (e *Ear) At() time.Duration { return audio.Samples(e.pos).At(e.Rate) }
+
+// Hear takes 16-bit little-endian audio.
+func (e *Ear) Hear(pcm []byte) (heard []Heard) {
+	pcm = append(e.rest, pcm...)
+	window := audio.SamplesIn(earWindow, e.Rate)
+	for ; len(pcm) >= 2*window; pcm = pcm[2*window:] {
+		sum := 0
+		for i := range window {
+			v := int(int16(binary.LittleEndian.Uint16(pcm[2*i:])))
+			sum += max(v, -v)
+		}
+		e.pos += window
+		heard = append(heard, e.judge(sum/window >= earLoud, window)...)
+	}
+	e.rest = slices.Clone(pcm)
+	return heard
+}
+
+func (e *Ear) judge(loud bool, window int) (heard []Heard) {
+	if !loud {
+		if e.speaking && e.pos-e.to >= audio.SamplesIn(earSilence, e.Rate) {
+			return e.Finish()
+		}
+		return nil
+	}
+	if !e.speaking {
+		e.speaking, e.from, e.told = true, e.pos-window, 0
+		heard = append(heard, e.heard(Began))
+	}
+	e.to = e.pos
+	if n := (e.to - e.from) / audio.SamplesIn(earWord, e.Rate); n > e.told && n <= len(e.words()) {
+		e.told = n
+		heard = append(heard, e.heard(More))
+	}
+	return heard
+}
+
+// Finish ends the utterance, if there is one.
+func (e *Ear) Finish() []Heard {
+	if !e.speaking {
+		return nil
+	}
+	e.speaking, e.told = false, len(e.words())
+	return []Heard{e.heard(Ended)}
+}
+
+func (e *Ear) words() []string {
+	if e.Text == "" {
+		return strings.Fields(EarText)
+	}
+	return strings.Fields(e.Text)
+}
+
+// heard spreads the words that were told over the sound.
+func (e *Ear) heard(k HeardKind) Heard {
+	h := Heard{Kind: k, Start: audio.Samples(e.from).At(e.Rate), End: audio.Samples(e.to).At(e.Rate)}
+	at := func(i int) time.Duration { return h.Start + (h.End-h.Start)*time.Duration(i)/time.Duration(e.told) }
+	for i, w := range e.words()[:e.told] {
+		h.Words = append(h.Words, HeardWord{w, at(i), at(i + 1)})
+	}
+	return h
+}

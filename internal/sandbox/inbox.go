@@ -1,0 +1,104 @@
+package sandbox
+
+import (
+	"sync"
+	"time"
+
+	"github.com/parley-go/parley/model/fault"
+)
+
+// settled is how long a client must have sent nothing before a fault strikes its stream. What it sent
+// until then is billed; what is on its way when a connection breaks would be on nobody's account.
+const settled = 60 * time.Millisecond
+
+// Inbox is what a client sends on a socket: read at once and handed on in order, so that a stream that
+// falls silent goes on to take, and to bill.
+type Inbox struct {
+	s    *Socket
+	wake chan struct{} // one token: something came
+	over chan struct{} // closed when nothing more will come
+
+	mu     sync.Mutex
+	queue  []inboxed
+	newest time.Time
+}
+
+type inboxed struct {
+	binary bool
+	data   []byte
+}
+
+// Inbox reads the socket from now on, on a goroutine that ends with it; take sees each message as it
+// comes. Nobody else may call Read.
+func (s *Socket) Inbox(take func(binary bool, data []byte)) *Inbox {
+	b := &Inbox{s: s, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	s.c.wg.Add(1)
+	go func() {
+		defer s.c.wg.Done()
+		defer close(b.over)
+		for {
+			binary, data, err := s.Read()
+			if err != nil {
+				return
+			}
+			take(binary, data)
+			b.mu.Lock()
+			b.queue, b.newest = append(b.queue, inboxed{binary, data}), time.Now()
+			b.mu.Unlock()
+			select {
+			case b.wake <- struct{}{}:
+			default: // a token is waiting
+			}
+		}
+	}()
+	return b
+}
+
+// Next waits for a message, until limit has passed without one if it is not 0.
+func (b *Inbox) Next(limit time.Duration) (binary bool, data []byte, err error) {
+	var late <-chan time.Time
+	if limit > 0 {
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		late = t.C
+	}
+	for {
+		m, wait := b.first()
+		if m != nil {
+			return m.binary, m.data, nil
+		}
+		var settling <-chan time.Time
+		if wait > 0 {
+			settling = time.After(wait)
+		}
+		select {
+		case <-b.wake:
+		case <-settling:
+		case <-late:
+			return false, nil, ErrIdle
+		case <-b.over:
+			if m, _ := b.first(); m != nil {
+				return m.binary, m.data, nil
+			}
+			return false, nil, ErrOver
+		}
+	}
+}
+
+// first is the oldest message; or how long to wait, when the client is not done sending.
+func (b *Inbox) first() (*inboxed, time.Duration) {
+	b.s.mu.Lock()
+	struck := b.s.c.Fault != fault.None && !b.s.over
+	b.s.mu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.queue) == 0 {
+		return nil, 0
+	}
+	if wait := settled - time.Since(b.newest); struck && wait > 0 && b.s.ctx.Err() == nil {
+		return nil, wait
+	}
+	m := b.queue[0]
+	b.queue = b.queue[1:]
+	return &m, 0
+}
