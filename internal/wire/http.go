@@ -94,6 +94,18 @@ func (c *Client) ReadError(ctx context.Context, op string, err error) error {
 	return c.Error(model.KindConnection, op, err)
 }
 
+// leftover is how long the end of an answer may take that has said that it is over.
+const leftover = 50 * time.Millisecond
+
+// Finish closes the body of an answer that has said that it is over. It waits a moment for the end of
+// the transfer, without which the connection is lost for the next request.
+func Finish(body io.ReadCloser) {
+	t := time.AfterFunc(leftover, func() { _ = body.Close() })
+	_, _ = io.Copy(io.Discard, io.LimitReader(body, 64<<10))
+	t.Stop()
+	_ = body.Close()
+}
+
 // Prewarm opens a connection ahead of the first request by asking for url, whatever the answer. It
 // is best effort and books the connection like any other.
 func (c *Client) Prewarm(ctx context.Context, url string, h http.Header) {

@@ -1,6 +1,8 @@
 package openai
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"strings"
 
@@ -39,29 +41,52 @@ type chatFunction struct {
 	Arguments string `json:"arguments"`
 }
 
-// chatMessages is the conversation as chat completions want it.
-func chatMessages(c *chat.Context) []chatMessage {
+// messages is the conversation as the service wants it.
+func (e *endpoint) messages(c *chat.Context) []chatMessage {
 	list := []chatMessage{}
 	groups, _ := c.Groups()
 	for _, g := range groups {
 		m := chatMessage{Role: string(chat.Assistant)}
 		if g.Message != nil {
-			m.Role, m.Content = string(g.Message.Role), chatContent(g.Message.Content)
+			m.Role, m.Content = e.role(g.Message.Role), chatContent(g.Message.Content)
 		}
 		for _, call := range g.Calls {
 			m.ToolCalls = append(m.ToolCalls, chatToolCall{
-				ID: call.CallID, Type: "function", Function: chatFunction{call.Name, call.Arguments}, Extra: call.Extra["extra_content"],
+				ID: e.callID(call.CallID), Type: "function", Function: chatFunction{call.Name, call.Arguments}, Extra: call.Extra["extra_content"],
 			})
 		}
 		if m.Content != nil || len(m.ToolCalls) > 0 {
 			list = append(list, m)
 		}
 		for _, out := range g.Outputs {
-			list = append(list, chatMessage{Role: "tool", Content: out.Output, ToolCallID: out.CallID})
+			list = append(list, chatMessage{Role: "tool", Content: out.Output, ToolCallID: e.callID(out.CallID)})
 		}
 	}
 	return list
 }
+
+// role is the service's name of a role.
+func (e *endpoint) role(r chat.Role) string {
+	if r == chat.Developer && !e.developer {
+		r = chat.System
+	}
+	return string(r)
+}
+
+// callID is an id as the service takes it: ids of other providers come with a conversation, and
+// Mistral refuses them.
+func (e *endpoint) callID(id string) string {
+	if !e.shortIDs || len(id) == shortID && !strings.ContainsFunc(id, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])[:shortID]
+}
+
+// shortID is how long Mistral's ids are.
+const shortID = 9
 
 // chatContent is a string when there is only text, as not every server takes parts; nil for nothing.
 func chatContent(parts []chat.Part) any {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/driver"
@@ -25,20 +26,60 @@ type chatChunk struct {
 	XGroq *struct {
 		Usage *chatUsage `json:"usage"`
 	} `json:"x_groq"`
-	Error json.RawMessage `json:"error"`
+	Object string          `json:"object"`
+	Error  json.RawMessage `json:"error"`
 }
 
 type chatDelta struct {
-	Content   string `json:"content"`
-	ToolCalls []struct {
-		Index    *int   `json:"index"`
-		ID       string `json:"id"`
-		Function struct {
-			Name      string `json:"name"`
-			Arguments string `json:"arguments"`
-		} `json:"function"`
-		Extra any `json:"extra_content"`
-	} `json:"tool_calls"`
+	Content   chatText        `json:"content"`
+	ToolCalls []chatCallDelta `json:"tool_calls"`
+}
+
+type chatCallDelta struct {
+	Index    *int   `json:"index"`
+	ID       string `json:"id"`
+	Function struct {
+		Name      string        `json:"name"`
+		Arguments chatArguments `json:"arguments"`
+	} `json:"function"`
+	Extra any `json:"extra_content"`
+}
+
+// chatText is text, or parts of which some are text: Mistral's models that think send those.
+type chatText string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *chatText) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '[' {
+		return json.Unmarshal(b, (*string)(t))
+	}
+	var parts []struct {
+		Type string          `json:"type"`
+		Text json.RawMessage `json:"text"`
+	}
+	if err := json.Unmarshal(b, &parts); err != nil {
+		return err
+	}
+	*t = ""
+	for _, p := range parts {
+		var text string
+		if p.Type == "text" && json.Unmarshal(p.Text, &text) == nil {
+			*t += chatText(text)
+		}
+	}
+	return nil
+}
+
+// chatArguments are JSON text, or the JSON itself from servers that forget to make it a text.
+type chatArguments string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *chatArguments) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '{' {
+		*a = chatArguments(b)
+		return nil
+	}
+	return json.Unmarshal(b, (*string)(a))
 }
 
 type chatUsage struct {
@@ -46,7 +87,8 @@ type chatUsage struct {
 	CompletionTokens    int64 `json:"completion_tokens"`
 	TotalTokens         int64 `json:"total_tokens"`
 	PromptTokensDetails *struct {
-		CachedTokens int64 `json:"cached_tokens"`
+		CachedTokens     int64 `json:"cached_tokens"`
+		CacheWriteTokens int64 `json:"cache_write_tokens"` // OpenRouter
 	} `json:"prompt_tokens_details"`
 	PromptCacheHitTokens int64 `json:"prompt_cache_hit_tokens"` // DeepSeek
 }
@@ -55,7 +97,7 @@ func (u *chatUsage) driver() *driver.Usage {
 	d := &driver.Usage{PromptTokens: u.PromptTokens, CompletionTokens: u.CompletionTokens, TotalTokens: u.TotalTokens,
 		PromptCachedTokens: u.PromptCacheHitTokens}
 	if p := u.PromptTokensDetails; p != nil {
-		d.PromptCachedTokens = p.CachedTokens
+		d.PromptCachedTokens, d.CacheCreationTokens = max(p.CachedTokens, d.PromptCachedTokens), p.CacheWriteTokens
 	}
 	return d
 }
@@ -63,7 +105,7 @@ func (u *chatUsage) driver() *driver.Usage {
 // chatStream implements driver.Stream.
 type chatStream struct {
 	ctx    context.Context
-	client *wire.Client
+	e      *endpoint
 	body   io.ReadCloser
 	events *wire.Events
 	id     string
@@ -80,8 +122,8 @@ type pendingCall struct {
 	index int
 }
 
-func newChatStream(ctx context.Context, c *wire.Client, body io.ReadCloser) *chatStream {
-	return &chatStream{ctx: ctx, client: c, body: body, events: wire.NewEvents(body)}
+func newChatStream(ctx context.Context, e *endpoint, body io.ReadCloser) *chatStream {
+	return &chatStream{ctx: ctx, e: e, body: body, events: wire.NewEvents(body)}
 }
 
 // Close implements driver.Stream.
@@ -108,7 +150,11 @@ func (s *chatStream) Next() (*driver.Chunk, error) {
 		}
 		data = bytes.TrimSpace(data)
 		if string(data) == "[DONE]" {
+			wire.Finish(s.body)
 			s.end()
+			continue
+		}
+		if len(data) == 0 { // to keep the connection alive
 			continue
 		}
 		if err := s.take(data); err != nil {
@@ -121,34 +167,37 @@ func (s *chatStream) Next() (*driver.Chunk, error) {
 func (s *chatStream) broken(err error) error {
 	switch err {
 	case io.EOF:
-		return s.client.Error(model.KindConnection, "chat", fmt.Errorf("the answer broke off: %w", io.ErrUnexpectedEOF))
+		return s.e.Error(model.KindConnection, "chat", fmt.Errorf("the answer broke off: %w", io.ErrUnexpectedEOF))
 	case wire.ErrEventTooLarge:
-		return s.client.Error(model.KindProtocol, "chat", err)
+		return s.e.Error(model.KindProtocol, "chat", err)
 	}
-	return s.client.ReadError(s.ctx, "chat", err)
+	return s.e.ReadError(s.ctx, "chat", err)
 }
 
 func (s *chatStream) take(data []byte) error {
 	var c chatChunk
 	if err := json.Unmarshal(data, &c); err != nil {
-		return s.client.Protocol("chat", "event cannot be read: %v", err)
+		return s.e.Protocol("chat", "event cannot be read: %v", err)
 	}
-	if len(c.Error) > 0 && string(c.Error) != "null" {
-		return s.refused(c.Error)
+	if !isNull(c.Error) {
+		return s.e.refused("chat", c.Error, 0)
+	}
+	if c.Object == "error" {
+		return s.e.refused("chat", data, 0)
 	}
 	if c.ID != "" {
 		s.id = c.ID
 	}
 	for _, choice := range c.Choices[:min(len(c.Choices), 1)] {
 		if d := choice.Delta; d != nil {
-			if text := s.think.Push(d.Content); text != "" {
+			if text := s.think.Push(string(d.Content)); text != "" {
 				s.put(&driver.Chunk{Text: text})
 			}
 			s.assemble(d)
 		}
 		if choice.FinishReason != "" {
 			s.last = true
-			s.complete()
+			s.complete(true)
 		}
 	}
 	u := c.Usage
@@ -161,55 +210,79 @@ func (s *chatStream) take(data []byte) error {
 	return nil
 }
 
-// refused is an error that comes in a stream that began well.
-func (s *chatStream) refused(raw json.RawMessage) error {
-	var e struct {
-		Code   json.Number `json:"code"`
-		Status int         `json:"status"`
-	}
-	_ = json.Unmarshal(raw, &e) // a code that is a word is no status
-	status := e.Status
-	if n, err := e.Code.Int64(); err == nil && n >= 400 && n < 600 {
-		status = int(n)
-	}
-	if status == 0 {
-		return s.client.Protocol("chat", "the provider broke off: %s", wire.Explain(raw))
-	}
-	return s.client.Status("chat", status, wire.Explain(raw))
-}
-
-// assemble adds what came of tool calls. Servers number them, but some number all of them 0 and some
-// not at all: a new id or name begins a new call too.
+// assemble adds what came of tool calls. A new call hands out those before it that are complete.
 func (s *chatStream) assemble(d *chatDelta) {
 	for _, t := range d.ToolCalls {
-		n := len(s.calls)
-		fresh := n == 0
-		if !fresh {
-			last := s.calls[n-1]
-			fresh = t.Index != nil && *t.Index != last.index || t.ID != "" && t.ID != last.CallID ||
-				t.ID == "" && t.Function.Name != "" && last.Arguments != "" && json.Valid([]byte(last.Arguments))
-		}
-		if fresh {
-			s.complete()
-			p := pendingCall{}
+		call := s.call(&t)
+		if call == nil {
+			s.complete(false)
+			s.calls = append(s.calls, pendingCall{})
+			call = &s.calls[len(s.calls)-1]
 			if t.Index != nil {
-				p.index = *t.Index
+				call.index = *t.Index
+			} else if n := len(s.calls); n > 1 {
+				call.index = s.calls[n-2].index + 1
 			}
-			p.CallID = t.ID
-			s.calls = append(s.calls, p)
 		}
-		call := &s.calls[len(s.calls)-1]
-		call.Name += t.Function.Name
-		call.Arguments += t.Function.Arguments
+		if call.CallID == "" {
+			call.CallID = t.ID
+		}
+		if call.Name == "" {
+			call.Name = t.Function.Name
+		}
+		call.Arguments += string(t.Function.Arguments)
 		if t.Extra != nil {
 			call.Extra = map[string]any{"extra_content": t.Extra}
 		}
 	}
 }
 
-// complete hands out the calls that have all their arguments.
-func (s *chatStream) complete() {
-	for _, p := range s.calls {
+// call is the pending call that t goes on with; nil when t begins another one. Servers number calls,
+// but some number all of them 0, and some repeat the name, or make up a new id, with each piece.
+func (s *chatStream) call(t *chatCallDelta) *pendingCall {
+	if len(s.calls) == 0 {
+		return nil
+	}
+	name := t.Function.Name
+	at := len(s.calls) - 1
+	if t.Index != nil {
+		at = slices.IndexFunc(s.calls, func(p pendingCall) bool { return p.index == *t.Index })
+		if at < 0 && name != "" {
+			return nil
+		}
+		// A number that nobody had belongs to the newest call, as does one that several had.
+		for i := range s.calls {
+			if at < 0 || s.calls[i].index == *t.Index {
+				at = i
+			}
+		}
+	}
+	call := &s.calls[at]
+	sameID := t.ID != "" && t.ID == call.CallID
+	switch {
+	case name == "" || call.Name == "" || sameID:
+		return call
+	case name != call.Name:
+		return nil
+	case call.Arguments == "": // the same tool again, or its name again
+		if t.ID != "" {
+			return nil
+		}
+		return call
+	case json.Valid([]byte(call.Arguments)):
+		return nil
+	}
+	return call
+}
+
+// complete hands out the calls that have all their arguments, in order; at the end that is all of them.
+func (s *chatStream) complete(end bool) {
+	for len(s.calls) > 0 {
+		p := s.calls[0]
+		if !end && !json.Valid([]byte(p.Arguments)) {
+			return
+		}
+		s.calls = s.calls[1:]
 		if p.CallID == "" {
 			p.CallID = metrics.NewID("call_")
 		}
@@ -218,7 +291,6 @@ func (s *chatStream) complete() {
 		}
 		s.put(&driver.Chunk{ToolCalls: []driver.ToolCall{p.ToolCall}})
 	}
-	s.calls = nil
 }
 
 // end is the good end.
@@ -226,7 +298,7 @@ func (s *chatStream) end() {
 	if text := s.think.Flush(); text != "" {
 		s.put(&driver.Chunk{Text: text})
 	}
-	s.complete()
+	s.complete(true)
 	s.ended = true
 }
 
