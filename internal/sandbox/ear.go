@@ -22,9 +22,9 @@ const (
 	earSilence = 200 * time.Millisecond
 )
 
-// EarSpeech is an utterance that ears understand as EarText: 0.8 s of sound and 0.7 s of silence.
+// EarSpeech is an utterance that ears understand as EarText: 0.8 s of sound and as much silence.
 func EarSpeech(rate int) audio.Frame {
-	f := audio.Silence(1500*time.Millisecond, rate, 1)
+	f := audio.Silence(1600*time.Millisecond, rate, 1)
 	for i := range audio.SamplesIn(800*time.Millisecond, rate) {
 		f.Data[i] = int16(2000 - i%2*4000)
 	}

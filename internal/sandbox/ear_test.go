@@ -21,7 +21,7 @@ func TestEarHearsAnUtteranceHoweverTheAudioIsCut(t *testing.T) {
 		if len(kinds) != 6 || kinds[0] != Began || kinds[5] != Ended {
 			t.Errorf("cut by %d: heard %v, want a beginning, 4 times more, and the end", cut, kinds)
 		}
-		if last.Transcript() != EarText || last.Start != 0 || last.End != 800*time.Millisecond || e.At() != 1500*time.Millisecond {
+		if last.Transcript() != EarText || last.Start != 0 || last.End != 800*time.Millisecond || e.At() != 1600*time.Millisecond {
 			t.Errorf("cut by %d: heard %q from %v to %v, at %v", cut, last.Transcript(), last.Start, last.End, e.At())
 		}
 		if len(e.Finish()) != 0 {

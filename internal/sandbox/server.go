@@ -45,6 +45,8 @@ type Server struct {
 type Options struct {
 	Key  string // default "sandbox-key"
 	Plan fault.Plan
+	// Listener is where clients come from; default a free port of the loopback interface.
+	Listener net.Listener
 	// Error is the provider's JSON form of an error; default {"error":{"message":...}}.
 	Error func(status int, message string) any
 }
@@ -52,12 +54,14 @@ type Options struct {
 // DefaultKey is the key of sandboxes that were given none.
 const DefaultKey = "sandbox-key-3f9a1c"
 
-// New makes a sandbox, which answers 404 until something is handled, and starts it on a free port of
-// the loopback interface.
+// New makes a sandbox, which answers 404 until something is handled, and starts it.
 func New(o Options) (*Server, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("starting sandbox: %w", err)
+	ln := o.Listener
+	if ln == nil {
+		var err error
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, fmt.Errorf("starting sandbox: %w", err)
+		}
 	}
 	s := &Server{Key: o.Key, mux: http.NewServeMux(), ln: ln, errs: o.Error}
 	if s.Key == "" {

@@ -69,14 +69,29 @@ type Socket struct {
 	sem  chan struct{} // size 1: held while a message is written
 }
 
+// DialFunc makes a connection.
+type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+type dialKey struct{}
+
+// WithDial returns a context in which websockets are opened over what dial connects to, such as a
+// sandbox in memory inside of a testing/synctest bubble.
+func WithDial(ctx context.Context, dial DialFunc) context.Context {
+	return context.WithValue(ctx, dialKey{}, dial)
+}
+
 // Dial opens a websocket. ctx bounds the opening. The caller closes it.
 func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	ctx, t := traced(ctx)
 	began := time.Now()
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: o.Proto, HandshakeTimeout: 45 * time.Second}
 	var stop func() bool
+	connect := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	if f, ok := ctx.Value(dialKey{}).(DialFunc); ok {
+		connect = f
+	}
 	d.NetDialContext = func(inner context.Context, network, addr string) (net.Conn, error) {
-		c, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(inner, network, addr)
+		c, err := connect(inner, network, addr)
 		if err == nil { // the handshake itself does not listen to ctx
 			stop = context.AfterFunc(ctx, func() { _ = c.Close() })
 		}
@@ -132,6 +147,17 @@ func (s *Socket) Facts() Facts { return s.facts }
 
 // Dead is closed when the peer has ended the connection, or it broke.
 func (s *Socket) Dead() <-chan struct{} { return s.dead }
+
+// EndedWell reports whether the peer has ended the connection in good order. For some that is the only
+// sign of the end of an answer.
+func (s *Socket) EndedWell() bool {
+	select {
+	case <-s.dead:
+		return websocket.IsCloseError(s.readErr, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived)
+	default:
+		return false
+	}
+}
 
 // listen is the goroutine that reads; it ends with the connection.
 func (s *Socket) listen() {

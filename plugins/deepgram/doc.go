@@ -61,5 +61,3 @@ func checkTags(tags []string) error {
 	}
 	return nil
 }
-
-func seconds(s float64) time.Duration { return time.Duration(s*float64(time.Second) + 0.5) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/plugins/deepgram"
 	"github.com/parley-go/parley/stt"
 )
@@ -37,4 +38,12 @@ func ExampleNewSTT() {
 			fmt.Println(e.Text())
 		}
 	}
+}
+
+func ExampleNewFlux() {
+	m, err := deepgram.NewFlux(&deepgram.FluxOptions{EndOfTurn: opt.Some(0.8), EagerEndOfTurn: opt.Some(0.5)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Info().Model, "says when a turn is over")
 }

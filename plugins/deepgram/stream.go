@@ -127,7 +127,7 @@ func (s *stream) take(m *message) error {
 	s.requestID = cmp.Or(m.RequestID, m.Metadata.RequestID, s.requestID)
 	switch m.Type {
 	case "SpeechStarted":
-		s.start(seconds(m.Timestamp))
+		s.start(wire.Seconds(m.Timestamp))
 	case "Results":
 		return s.results(m)
 	case "UtteranceEnd":
@@ -138,7 +138,7 @@ func (s *stream) take(m *message) error {
 		}
 		s.over = true
 		if m.Duration > 0 {
-			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: seconds(m.Duration)}})
+			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: wire.Seconds(m.Duration)}})
 		}
 	case "Error":
 		return m.err(s.peer, "transcribe")
@@ -165,7 +165,7 @@ func (s *stream) results(m *message) error {
 	if err := json.Unmarshal(m.Channel, &c); err != nil {
 		return s.peer.Error(model.KindProtocol, "transcribe", err)
 	}
-	from, to := seconds(m.Start), seconds(m.Start+m.Duration)
+	from, to := wire.Seconds(m.Start), wire.Seconds(m.Start+m.Duration)
 	if m.IsFinal && to <= s.heard {
 		return nil // told already
 	}
@@ -196,7 +196,7 @@ func alternatives(heard []alternative, language string, from, to time.Duration) 
 		}
 		for _, w := range h.Words {
 			a.Words = append(a.Words, driver.Word{
-				Text: cmp.Or(w.Punctuated, w.Word), Start: seconds(w.Start), End: seconds(w.End), Confidence: w.Confidence,
+				Text: cmp.Or(w.Punctuated, w.Word), Start: wire.Seconds(w.Start), End: wire.Seconds(w.End), Confidence: w.Confidence,
 			})
 		}
 		if n := len(a.Words); n > 0 {

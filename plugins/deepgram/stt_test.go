@@ -1,6 +1,7 @@
 package deepgram
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -13,7 +14,10 @@ import (
 	"github.com/parley-go/parley/stt/stttest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "8") // the kits wait more than they work
+	goleak.VerifyTestMain(m)
+}
 
 // sttHarness runs the kit against a sandbox.
 func sttHarness(serve func(*sandbox.Server), make func(box *sandbox.Server) (driver.STT, error)) stttest.Harness {
@@ -58,4 +62,11 @@ func TestRecordingConformance(t *testing.T) {
 		return batch{batchOnly{r}, r}, err
 	})
 	stttest.Run(t, h)
+}
+
+func TestFluxConformance(t *testing.T) {
+	t.Parallel()
+	stttest.Run(t, sttHarness(deepgrambox.Flux, func(box *sandbox.Server) (driver.STT, error) {
+		return newFlux(&FluxOptions{APIKey: box.Key, BaseURL: box.URL()})
+	}))
 }

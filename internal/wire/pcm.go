@@ -2,6 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
+	"math"
+	"time"
 
 	"github.com/parley-go/parley/audio"
 )
@@ -40,4 +42,12 @@ func Samples(pcm []int16, b []byte) []int16 {
 		pcm = append(pcm, int16(binary.LittleEndian.Uint16(b)))
 	}
 	return pcm
+}
+
+// Seconds is a time that a provider states; 0 for one that cannot be.
+func Seconds(s float64) time.Duration {
+	if !(s > 0 && s < 1e9) {
+		return 0
+	}
+	return time.Duration(math.Round(s * float64(time.Second)))
 }
