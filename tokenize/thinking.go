@@ -5,11 +5,11 @@ import "strings"
 // Thinking removes what a model writes between <think> and </think>, which is for itself. Tags may be
 // split anywhere. The zero value is ready.
 type Thinking struct {
+	Tag string // default "think"
+
 	inside bool
 	held   string // could be the start of a tag
 }
-
-const thinkOpen, thinkClose = "<think>", "</think>"
 
 // Push adds text and returns what is decided now.
 func (t *Thinking) Push(text string) string {
@@ -17,10 +17,7 @@ func (t *Thinking) Push(text string) string {
 	t.held = ""
 	var out strings.Builder
 	for {
-		tag := thinkOpen
-		if t.inside {
-			tag = thinkClose
-		}
+		tag := t.tag()
 		i := strings.Index(text, tag)
 		if i < 0 {
 			keep := overlap(text, tag)
@@ -44,8 +41,20 @@ func (t *Thinking) Flush() string {
 	if t.inside {
 		rest = ""
 	}
-	*t = Thinking{}
+	*t = Thinking{Tag: t.Tag}
 	return rest
+}
+
+// tag is the one that is awaited.
+func (t *Thinking) tag() string {
+	name := t.Tag
+	if name == "" {
+		name = "think"
+	}
+	if t.inside {
+		return "</" + name + ">"
+	}
+	return "<" + name + ">"
 }
 
 // overlap is how much of the end of text is a beginning of tag.

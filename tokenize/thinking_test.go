@@ -28,3 +28,12 @@ func TestThinking(t *testing.T) {
 		}
 	}
 }
+
+func TestThinkingInAnotherTag(t *testing.T) {
+	f := tokenize.Thinking{Tag: "thinking"}
+	got := f.Push("<thinking>a</think") + f.Push("ing>b") + f.Flush()
+	got += f.Push("<thinking>c</thinking>d <think>") + f.Flush() // the tag stays
+	if got != "bd <think>" {
+		t.Errorf("got %q", got)
+	}
+}

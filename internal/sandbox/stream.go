@@ -25,6 +25,27 @@ func (c *Call) Stream(contentType string) *Stream {
 // Event sends v, which is JSON or a string, as a server-sent event; name may be "". False means that
 // the stream is over: a fault struck, or the client is gone.
 func (s *Stream) Event(name string, v any) bool {
+	switch {
+	case s.over:
+		return false
+	case s.sent == 0 && s.c.Fault == fault.Malformed:
+		return s.end(s.raw(event(name, `{"broken": `)) && false)
+	case s.sent == 0 && s.c.Fault == fault.Oversized:
+		return s.end(s.raw(event(name, `"`+big+`"`)) && false)
+	}
+	return s.Piece(event(name, v))
+}
+
+// Note sends v as Event does, but it is no content: the faults of streams do not strike at it.
+func (s *Stream) Note(name string, v any) bool {
+	if s.over {
+		return false
+	}
+	return s.end(s.raw(event(name, v)))
+}
+
+// event is v as a server-sent event.
+func event(name string, v any) []byte {
 	data, ok := v.(string)
 	if !ok {
 		b, err := json.Marshal(v)
@@ -33,19 +54,10 @@ func (s *Stream) Event(name string, v any) bool {
 		}
 		data = string(b)
 	}
-	head := ""
 	if name != "" {
-		head = "event: " + name + "\n"
+		name = "event: " + name + "\n"
 	}
-	switch {
-	case s.over:
-		return false
-	case s.sent == 0 && s.c.Fault == fault.Malformed:
-		return s.end(s.raw([]byte(head+"data: {\"broken\": \n\n")) && false)
-	case s.sent == 0 && s.c.Fault == fault.Oversized:
-		return s.end(s.raw([]byte(head+"data: \""+big+"\"\n\n")) && false)
-	}
-	return s.Piece([]byte(head + "data: " + data + "\n\n"))
+	return []byte(name + "data: " + data + "\n\n")
 }
 
 // Piece sends b as it is.
