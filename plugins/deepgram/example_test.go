@@ -47,3 +47,22 @@ func ExampleNewFlux() {
 	}
 	fmt.Println(m.Info().Model, "says when a turn is over")
 }
+
+func ExampleNewTTS() {
+	m, err := deepgram.NewTTS(&deepgram.TTSOptions{Model: "aura-2-thalia-en"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer m.Close(context.Background())
+	s := m.Stream(context.Background())
+	defer s.Close()
+	_ = s.Push("Hello there.")
+	_ = s.EndInput()
+	for {
+		a, err := s.Next()
+		if err != nil {
+			return // io.EOF after the last audio
+		}
+		fmt.Println(a.Frame.Duration())
+	}
+}
