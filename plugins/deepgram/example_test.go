@@ -53,7 +53,6 @@ func ExampleNewTTS() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer m.Close(context.Background())
 	s := m.Stream(context.Background())
 	defer s.Close()
 	_ = s.Push("Hello there.")
