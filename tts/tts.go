@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/tts/driver"
@@ -62,6 +63,29 @@ func (m *Model) Info() model.Info { return m.info }
 
 // Capabilities says what the model can do. The audio of streams is mono whatever Channels says.
 func (m *Model) Capabilities() Capabilities { return m.caps }
+
+// Prewarm opens a connection ahead of the first speech if the driver can. It is best effort and returns
+// when that is done, goes on in the background, or ctx ends.
+func (m *Model) Prewarm(ctx context.Context) {
+	if p, ok := m.d.(driver.Prewarmer); ok {
+		_ = attempt.Guard(m.info, "prewarm", func() error { p.Prewarm(ctx); return nil })
+	}
+}
+
+// endWait is how long Model.Close waits for speeches.
+const endWait = 2 * time.Second
+
+// Close ends the connections that the driver keeps. Speeches that go on after 2 s are cut off. It may be
+// called twice; the model is not used afterwards.
+func (m *Model) Close() error {
+	c, ok := m.d.(driver.Closer)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), endWait)
+	defer cancel()
+	return attempt.Guard(m.info, "close", func() error { return c.Close(ctx) })
+}
 
 // Streaming reports whether the provider takes text while it is written. Stream works for every
 // model; for one that is not streaming it asks piece by piece.

@@ -53,6 +53,7 @@ func ExampleNewTTS() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	defer m.Close()
 	s := m.Stream(context.Background())
 	defer s.Close()
 	_ = s.Push("Hello there.")

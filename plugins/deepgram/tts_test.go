@@ -11,6 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/sandbox/deepgrambox"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/tts/ttstest"
 )
 
@@ -93,6 +94,29 @@ func TestTooManyFlushesOnASocketAreAnErrorThatAnotherSocketMends(t *testing.T) {
 	}
 	if _, err = say(t, d, "word"); err != nil || box.Dials() != 2 {
 		t.Errorf("the next speech: error %v after %d dials", err, box.Dials())
+	}
+}
+
+func TestModelOpensConnectionsAheadAndClosesThem(t *testing.T) {
+	box, d := startSpeak(t, fault.Plan{})
+	m := tts.New(d, nil)
+	m.Prewarm(t.Context())
+	for range 500 {
+		if box.Dials() == 1 {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	if box.Dials() != 1 || box.Calls() != 0 {
+		t.Fatalf("%d dials and %d speeches", box.Dials(), box.Calls())
+	}
+	for range 2 {
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := d.Open(t.Context()); err == nil {
+		t.Error("a closed model opened a connection")
 	}
 }
 

@@ -82,3 +82,15 @@ type Connected interface {
 	// Acquired tells how long it took to get the connection and whether it had been used before.
 	Acquired() (took time.Duration, reused bool)
 }
+
+// Prewarmer is implemented by drivers that can open a connection ahead of the first speech.
+type Prewarmer interface {
+	// Prewarm is best effort and returns when ctx ends.
+	Prewarm(ctx context.Context)
+}
+
+// Closer is implemented by drivers that keep connections.
+type Closer interface {
+	// Close ends the connections that nobody uses, waits for the others, and ends them too when ctx ends.
+	Close(ctx context.Context) error
+}
