@@ -27,9 +27,14 @@ type pieces struct {
 func newPieces(m *Model, d driver.Synthesizer, whole bool) *pieces {
 	p := &pieces{m: m, d: d}
 	if !whole {
-		p.tok = tokenize.NewSentences(&tokenize.SentenceOptions{FirstClause: true, RetainFormat: true})
+		p.tok = newSentences()
 	}
 	return p
+}
+
+// newSentences cuts text for drivers that want whole pieces of it. The first one comes early.
+func newSentences() *tokenize.Sentences {
+	return tokenize.NewSentences(&tokenize.SentenceOptions{FirstClause: true, RetainFormat: true})
 }
 
 func (p *pieces) push(text string) {

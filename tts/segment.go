@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/tts/driver"
 )
 
@@ -18,21 +19,37 @@ const lastWords = 250 * time.Millisecond
 type segment struct {
 	m         *Model
 	d         driver.Streamer
-	texts     []string // all of it, to be sent again by a retry
+	tok       *tokenize.Sentences // nil: the driver takes text as it is written
+	texts     []string            // all of it, to be sent again by a retry
 	speakable bool
 	ended     bool
 }
 
-func newSegment(m *Model, d driver.Streamer) *segment { return &segment{m: m, d: d} }
-
-func (g *segment) push(text string) {
-	g.texts = append(g.texts, text)
-	g.speakable = g.speakable || speakable(text)
+func newSegment(m *Model, d driver.Streamer) *segment {
+	g := &segment{m: m, d: d}
+	if m.caps.Sentences {
+		g.tok = newSentences()
+	}
+	return g
 }
 
-func (g *segment) ready() bool { return g.speakable }
+func (g *segment) push(text string) {
+	g.speakable = g.speakable || speakable(text)
+	if g.tok == nil {
+		g.texts = append(g.texts, text)
+	} else {
+		g.texts = append(g.texts, g.tok.Push(text)...)
+	}
+}
 
-func (g *segment) end() { g.ended = true }
+func (g *segment) ready() bool { return g.speakable && len(g.texts) > 0 }
+
+func (g *segment) end() {
+	if g.tok != nil && !g.ended {
+		g.texts = append(g.texts, g.tok.Flush()...)
+	}
+	g.ended = true
+}
 
 func (g *segment) run(s *Stream) error {
 	if !s.await(s.ctx, func() bool { return g.speakable || g.ended }) {

@@ -49,6 +49,8 @@ type SocketOptions struct {
 	Proto []string
 	// Goodbye is sent as text before the connection is closed; "" for nothing.
 	Goodbye string
+	// Take, if set, gets every message at once, and Read none. It must not wait, nor close the socket.
+	Take func(Message)
 }
 
 // Socket is a websocket whose messages are read all the time, so that its death is noticed while
@@ -169,6 +171,10 @@ func (s *Socket) listen() {
 			return
 		}
 		_ = s.extend()
+		if s.o.Take != nil {
+			s.o.Take(Message{kind == websocket.BinaryMessage, data})
+			continue
+		}
 		if s.idle.Load() {
 			continue
 		}

@@ -51,6 +51,7 @@ type Stream interface {
 // Capabilities say what a synthesiser can do and what it makes.
 type Capabilities struct {
 	AlignedTranscript bool // chunks carry Words
+	Sentences         bool // Push gets whole sentences or clauses, white space included, and not text as it is written
 	SampleRate        int  // of the audio, in Hz
 	Channels          int
 }
