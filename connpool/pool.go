@@ -47,8 +47,9 @@ func New[C any](o Options[C]) *Pool[C] {
 
 // Acquire lends the most recently used idle connection. Without one it dials, joins a dial that
 // nobody waits for, or, with MaxOpen connections open, waits in line until one is released or closed.
-// When ctx ends it returns ctx.Err, wrapped, at once; its dial goes on for whoever comes next, unless
-// the deadline of ctx has passed, which is taken for a dial that leads nowhere. Other errors are a *DialError or ErrClosed.
+// When ctx ends it returns ctx.Err, wrapped, at once; its dial goes on for whoever comes next, unless ctx
+// ended for another cause than context.Canceled, such as its deadline: that is taken for a dial that leads
+// nowhere. Other errors are a *DialError or ErrClosed.
 func (p *Pool[C]) Acquire(ctx context.Context) (*Lease[C], error) {
 	start := time.Now()
 	if err := ctx.Err(); err != nil {
@@ -80,7 +81,7 @@ func (p *Pool[C]) Acquire(ctx context.Context) (*Lease[C], error) {
 		g.lease.facts.WaitTime = g.lease.facts.AcquireTime - g.lease.facts.DialTime
 		return g.lease, nil
 	case <-ctx.Done():
-		p.giveUp(w, errors.Is(ctx.Err(), context.DeadlineExceeded))
+		p.giveUp(w, !errors.Is(context.Cause(ctx), context.Canceled))
 		return nil, fmt.Errorf("connpool: acquire: %w", ctx.Err())
 	}
 }

@@ -266,22 +266,33 @@ func TestCancelledAcquireLeavesItsDial(t *testing.T) {
 	})
 }
 
-// A dial that took all the time somebody had leads nowhere: the next one gets a dial of its own.
+// A dial that took all the time somebody had leads nowhere, whether a deadline or a watchdog says so: the
+// next one gets a dial of its own.
 func TestLateAcquireGivesUpItsDial(t *testing.T) {
-	bubble(t, func(w *world, _ *Options[*fake]) { w.next.delay = 3 * s }, func(t *testing.T, w *world, p *Pool[*fake]) {
-		ctx, cancel := context.WithTimeout(t.Context(), s)
-		defer cancel()
-		if r := <-start(ctx, p); !errors.Is(r.err, context.DeadlineExceeded) || r.after != s {
-			t.Fatalf("%v after %v", r.err, r.after)
-		}
-		w.next.delay = 0
-		l := acquire(t, p)
-		wantFacts(t, l, Facts{})
-		if w.dials.Load() != 2 {
-			t.Errorf("%d dials", w.dials.Load())
-		}
-		l.Release()
-	})
+	ends := map[string]func(context.Context) (context.Context, context.CancelFunc){
+		"deadline": func(ctx context.Context) (context.Context, context.CancelFunc) { return context.WithTimeout(ctx, s) },
+		"watchdog": func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancelCause(ctx)
+			time.AfterFunc(s, func() { cancel(errors.New("no answer")) })
+			return ctx, func() { cancel(nil) }
+		},
+	}
+	for name, end := range ends {
+		bubble(t, func(w *world, _ *Options[*fake]) { w.next.delay = 3 * s }, func(t *testing.T, w *world, p *Pool[*fake]) {
+			ctx, cancel := end(t.Context())
+			defer cancel()
+			if r := <-start(ctx, p); !errors.Is(r.err, ctx.Err()) || r.after != s {
+				t.Fatalf("%s: %v after %v", name, r.err, r.after)
+			}
+			w.next.delay = 0
+			l := acquire(t, p)
+			wantFacts(t, l, Facts{})
+			if w.dials.Load() != 2 {
+				t.Errorf("%s: %d dials", name, w.dials.Load())
+			}
+			l.Release()
+		})
+	}
 }
 
 func TestEndedContextGetsNothing(t *testing.T) {

@@ -1,0 +1,95 @@
+package rime
+
+import (
+	"context"
+	"io"
+
+	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/wire"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/tts/driver"
+)
+
+// message is what is sent: text, or an operation.
+type message struct {
+	Text      string `json:"text,omitempty"`
+	Operation string `json:"operation,omitempty"`
+	ContextID string `json:"contextId"`
+}
+
+// Synthesize implements driver.Synthesizer.
+func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.AudioStream, error) {
+	e, err := d.pool.Exchange(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &speech{Exchange: e, peer: &d.peer, rate: d.o.Rate, id: metrics.NewID("ctx_")}
+	for _, m := range []message{{Text: text, ContextID: s.id}, {Operation: "flush", ContextID: s.id}} {
+		if err := e.WriteJSON(ctx, &m); err != nil {
+			_ = e.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// speech implements driver.AudioStream: a sentence on a connection that it has alone.
+type speech struct {
+	*wire.Exchange
+	peer  *wire.Peer
+	rate  int
+	id    string
+	pcm   wire.PCM
+	chunk driver.Chunk
+}
+
+// reply is a message of the provider.
+type reply struct {
+	Type      string `json:"type"`
+	ContextID string `json:"contextId"`
+	Data      []byte `json:"data"`
+	Words     struct {
+		Words []string  `json:"words"`
+		Start []float64 `json:"start"`
+		End   []float64 `json:"end"`
+	} `json:"word_timestamps"`
+	Message string `json:"message"`
+}
+
+// Next implements driver.AudioStream.
+func (s *speech) Next(ctx context.Context) (*driver.Chunk, error) {
+	for {
+		var r reply
+		if err := s.ReadJSON(ctx, &r); err != nil {
+			return nil, err
+		}
+		if more, err := s.take(&r); more || err != nil {
+			return &s.chunk, err
+		}
+	}
+}
+
+// take makes the chunk of a reply; false means that there is nothing in it.
+func (s *speech) take(r *reply) (bool, error) {
+	if r.ContextID != "" && r.ContextID != s.id {
+		return false, nil // the end of a sentence before, sent twice
+	}
+	s.chunk = driver.Chunk{RequestID: s.id}
+	switch r.Type {
+	case "chunk":
+		s.chunk.Frame = audio.Frame{Data: s.pcm.Add(r.Data), Rate: s.rate, Channels: 1}
+		return len(s.chunk.Frame.Data) > 0, nil
+	case "timestamps":
+		w := r.Words
+		for i := range min(len(w.Words), len(w.Start), len(w.End)) {
+			s.chunk.Words = append(s.chunk.Words, driver.Word{Text: w.Words[i], Start: wire.Seconds(w.Start[i]), End: wire.Seconds(w.End[i])})
+		}
+		return len(s.chunk.Words) > 0, nil
+	case "done":
+		s.Complete()
+		return false, io.EOF
+	case "error":
+		return false, s.peer.Protocol("speak", "%s", r.Message)
+	}
+	return false, nil
+}
