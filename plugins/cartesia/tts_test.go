@@ -1,32 +1,176 @@
 package cartesia
 
 import (
+	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/cartesiabox"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/tts/ttstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// speaker is a synthesiser in a sandbox.
+func speaker(t testing.TB, p fault.Plan, o TTSOptions, bo cartesiabox.TTSOptions) (*sandbox.Server, *synthesizer) {
+	box := sandbox.Start(t, p)
+	cartesiabox.TTS(box, bo)
+	o.APIKey, o.BaseURL = box.Key, box.URL()
+	d, err := newTTS(&o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close(t.Context()) })
+	return box, d
+}
+
 func TestTTSConformance(t *testing.T) {
-	ttstest.Run(t, ttstest.Harness{
-		Secret: sandbox.DefaultKey, CountReplays: true,
-		Start: func(t testing.TB, p fault.Plan) ttstest.Provider {
-			box := sandbox.Start(t, p)
-			cartesiabox.TTS(box)
-			d, err := newTTS(&TTSOptions{APIKey: box.Key, BaseURL: box.URL()})
-			if err != nil {
-				t.Fatal(err)
+	t.Parallel()
+	for name, o := range map[string]TTSOptions{
+		"by sentence":      {Language: "de-DE", Speed: opt.Some(1.2)},
+		"as it is written": {Buffer: time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ttstest.Run(t, ttstest.Harness{
+				Secret: sandbox.DefaultKey, CountReplays: true,
+				Start: func(t testing.TB, p fault.Plan) ttstest.Provider {
+					box, d := speaker(t, p, o, cartesiabox.TTSOptions{})
+					return ttstest.Provider{Driver: d, Served: func() ttstest.Served {
+						return ttstest.Served{Characters: box.Characters(), Calls: box.Calls(), Dials: box.Dials(), Open: box.Open()}
+					}}
+				},
+			})
+		})
+	}
+}
+
+// A context ends a second after its last audio. Text that is written later is spoken all the same, and
+// its words have their times in the whole speech.
+func TestAPauseInTheText(t *testing.T) {
+	box, d := speaker(t, fault.Plan{}, TTSOptions{}, cartesiabox.TTSOptions{Expire: 20 * time.Millisecond})
+	m := tts.New(d, &tts.ModelOptions{Conn: model.ConnOptions{MaxRetry: -1}})
+	for _, last := range []string{" It is sunny in Rome today, by the way.", ""} {
+		var log modeltest.Log
+		s := m.Stream(log.Context(t.Context()))
+		defer s.Close()
+		const first = "Let me look at the weather for you. One"
+		_ = s.Push(first)
+		var words []string
+		var audio, at time.Duration
+		listen := func(n int) {
+			for len(words) < n {
+				a, err := s.Next()
+				if err != nil {
+					t.Fatalf("after %q: %v", words, err)
+				}
+				for _, w := range a.Words {
+					if w.Start < at || w.Start < audio-time.Second {
+						t.Errorf("%q at %v, after %v of audio", w.Text, w.Start, audio)
+					}
+					at = w.Start
+					words = append(words, w.Text)
+				}
+				audio += a.Frame.Duration()
 			}
-			t.Cleanup(func() { _ = d.Close(t.Context()) })
-			return ttstest.Provider{Driver: d, Served: func() ttstest.Served {
-				return ttstest.Served{Characters: box.Characters(), Calls: box.Calls(), Dials: box.Dials(), Open: box.Open()}
-			}}
-		},
+		}
+		listen(8)
+		time.Sleep(60 * time.Millisecond) // the context expires
+		_ = s.Push(last)
+		_ = s.EndInput()
+		want := strings.Fields(first + last)
+		listen(len(want))
+		if _, err := s.Next(); !errors.Is(err, io.EOF) {
+			t.Errorf("the end is %v", err)
+		}
+		if !reflect.DeepEqual(words, want) {
+			t.Errorf("words are %q", words)
+		}
+	}
+	if n := box.Calls(); n != 4 {
+		t.Errorf("%d contexts", n)
+	}
+}
+
+// The text may be complete when its context has expired: then nobody is asked for anything.
+func TestAPauseBeforeTheEnd(t *testing.T) {
+	box, d := speaker(t, fault.Plan{}, TTSOptions{}, cartesiabox.TTSOptions{Expire: time.Millisecond})
+	s, err := d.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Push(t.Context(), "Hello there."); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		for {
+			if _, err := s.Next(t.Context()); err != nil {
+				got <- err
+				return
+			}
+		}
+	}()
+	for box.Open() > 0 || box.Calls() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	time.Sleep(20 * time.Millisecond)
+	if err := s.CloseSend(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-got; !errors.Is(err, io.EOF) || box.Calls() != 1 {
+		t.Errorf("the end is %v after %d contexts", err, box.Calls())
+	}
+}
+
+func TestOptionsOfTTS(t *testing.T) {
+	t.Setenv("CARTESIA_API_KEY", "")
+	if _, err := NewTTS(nil); err == nil || !strings.Contains(err.Error(), "CARTESIA_API_KEY") {
+		t.Errorf("without a key: %v", err)
+	}
+	d, err := newTTS(&TTSOptions{APIKey: "k", Voice: "v", Language: "pt-BR", Volume: opt.Some(0.7), Emotion: "calm", NoWords: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := json.Marshal(d.packet("c", "Olá.", true))
+	want := `{"model_id":"sonic-3","voice":{"mode":"id","id":"v"},"output_format":{"container":"raw","encoding":"pcm_s16le","sample_rate":24000},` +
+		`"language":"pt","generation_config":{"volume":0.7,"emotion":"calm"},"transcript":"Olá.","context_id":"c","continue":true,"add_timestamps":false,"max_buffer_delay_ms":0}`
+	if string(b) != want {
+		t.Errorf("packet is %s", b)
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	f.Add(`{"type":"chunk","context_id":"c","data":"AAAA","step_time":1.5}`)
+	f.Add(`{"type":"timestamps","word_timestamps":{"words":["a","b"],"start":[0,1e300],"end":[0.1]}}`)
+	f.Add(`{"type":"error","status_code":429,"error":{"message":"no"}}`)
+	f.Fuzz(func(t *testing.T, data string) {
+		d, err := newTTS(&TTSOptions{APIKey: "k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r reply
+		if json.Unmarshal([]byte(data), &r) != nil {
+			return
+		}
+		s := &segment{d: d, ids: []string{"c"}}
+		s.words(&r)
+		s.done(r.ContextID)
+		if s.refused(&r) == nil {
+			t.Error("no error")
+		}
 	})
 }

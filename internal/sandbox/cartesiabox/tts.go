@@ -4,6 +4,7 @@ package cartesiabox
 import (
 	"encoding/base64"
 	"encoding/json"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -36,10 +37,19 @@ type format struct {
 	Rate      int    `json:"sample_rate"`
 }
 
+// TTSOptions are what a test may choose.
+type TTSOptions struct {
+	// Expire is how long a context that is not complete lives after its last audio: default 1 s.
+	Expire time.Duration
+}
+
 // TTS serves the websocket /tts/websocket.
-func TTS(s *sandbox.Server) {
+func TTS(s *sandbox.Server, o TTSOptions) {
+	if o.Expire == 0 {
+		o.Expire = time.Second
+	}
 	s.HandleSocket("/tts/websocket", func(c *sandbox.Call, ws *sandbox.Socket) {
-		(&connection{c: c, ws: ws, contexts: map[string]*speech{}}).serve()
+		(&connection{c: c, ws: ws, o: o, contexts: map[string]*speech{}, gone: map[string]bool{}}).serve()
 	}, func(c *sandbox.Call) bool {
 		if c.R.URL.Query().Get("cartesia_version") == "" && c.R.Header.Get("Cartesia-Version") == "" {
 			c.Refuse(400, "missing Cartesia-Version")
@@ -52,15 +62,18 @@ func TTS(s *sandbox.Server) {
 type connection struct {
 	c  *sandbox.Call
 	ws *sandbox.Socket
+	o  TTSOptions
 
 	mu       sync.Mutex
 	contexts map[string]*speech
+	gone     map[string]bool // contexts that ended
 	wg       sync.WaitGroup
 }
 
 // speech is one context.
 type speech struct {
-	id, model string
+	id        string
+	first     packet // all packets are like it
 	rate      int
 	words     bool
 	text      chan string // size 1024: no test has more pieces
@@ -109,12 +122,26 @@ func (n *connection) take(p *packet) {
 		n.refuse(p.ContextID, 400, "invalid output_format")
 		return
 	}
-	if sp != nil && sp.complete {
+	if n.gone[p.ContextID] || sp != nil && sp.complete {
 		n.refuse(p.ContextID, 400, "context has ended")
 		return
 	}
+	if strings.Contains(p.Language, "-") || p.Delay != nil && (*p.Delay < 0 || *p.Delay > 5000) {
+		n.refuse(p.ContextID, 400, "invalid language or max_buffer_delay_ms")
+		return
+	}
+	same := *p
+	same.Transcript, same.Continue = nil, false
+	if sp != nil && !reflect.DeepEqual(sp.first, same) {
+		n.refuse(p.ContextID, 400, "packets of a context differ")
+		return
+	}
 	if sp == nil {
-		sp = &speech{id: p.ContextID, model: p.Model, rate: p.Format.Rate, words: p.Timestamps,
+		if *p.Transcript == "" {
+			n.refuse(p.ContextID, 400, "a context begins with text")
+			return
+		}
+		sp = &speech{id: p.ContextID, first: same, rate: p.Format.Rate, words: p.Timestamps,
 			text: make(chan string, 1024), cancelled: make(chan struct{})}
 		sp.fault, sp.end = n.ws.Stream()
 		n.contexts[p.ContextID] = sp
@@ -138,15 +165,23 @@ func (n *connection) speak(sp *speech) {
 	defer func() {
 		n.mu.Lock()
 		delete(n.contexts, sp.id)
+		n.gone[sp.id] = true
 		n.mu.Unlock()
 	}()
 	var at time.Duration
 	rest := ""
+	var expire <-chan time.Time
 	for {
+		if rest == "" && at > 0 {
+			expire = time.After(n.o.Expire)
+		}
 		select {
+		case <-expire:
+			n.finish(sp)
+			return
 		case t, more := <-sp.text:
 			words, tail := sandbox.Words(rest + t)
-			if !more {
+			if !more || sp.first.Delay != nil && *sp.first.Delay == 0 {
 				words, tail = append(words, strings.Fields(tail)...), ""
 			}
 			rest = tail
