@@ -105,9 +105,23 @@ func (l *Lease) Broken() bool {
 
 func (l *Lease) end() { l.once.Do(func() { close(l.over) }) }
 
+// patience is a context that says that its time is over when it was cancelled for that reason: a dial
+// that took all the time there was is given up, and not waited for by the next attempt.
+type patience struct{ context.Context }
+
+// Err implements context.Context.
+func (p patience) Err() error {
+	err := p.Context.Err()
+	var e *model.Error
+	if err == context.Canceled && errors.As(context.Cause(p.Context), &e) && e.Kind == model.KindTimeout {
+		return context.DeadlineExceeded
+	}
+	return err
+}
+
 // Acquire lends a connection, idle or dialled, and books how it came about.
 func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
-	l, err := p.p.Acquire(ctx)
+	l, err := p.p.Acquire(patience{ctx})
 	if err != nil {
 		var d *connpool.DialError
 		if errors.As(err, &d) {

@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -108,4 +109,15 @@ func contentType(h http.Header) string {
 		kind, _, _ = strings.Cut(h.Get("Content-Type"), ";")
 	}
 	return strings.ToLower(strings.TrimSpace(kind))
+}
+
+// broken is the error of a stream of events that ended without saying so.
+func (e *endpoint) broken(ctx context.Context, op string, err error) error {
+	switch err {
+	case io.EOF:
+		return e.Error(model.KindConnection, op, fmt.Errorf("the answer broke off: %w", io.ErrUnexpectedEOF))
+	case wire.ErrEventTooLarge:
+		return e.Error(model.KindProtocol, op, err)
+	}
+	return e.ReadError(ctx, op, err)
 }

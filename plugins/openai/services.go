@@ -107,6 +107,7 @@ type account struct {
 	key, token, base, model  string
 	std                      func(preset) string // the default model
 	deployment, azureVersion string
+	azureV1                  bool // the model speaks what Azure has without deployments only
 	header                   http.Header
 	http                     *http.Client
 }
@@ -148,7 +149,7 @@ func (a account) endpoint() (*endpoint, error) {
 	case OpenAI:
 		organisation(e.header)
 	case Azure:
-		e.azure(a.deployment, a.azureVersion)
+		e.azure(a)
 	case Letta:
 		e.base = e.base.JoinPath(e.model)
 	}
@@ -190,11 +191,17 @@ const (
 	azureV1             = "/openai/v1" // the end of the base URL that needs no deployment and no version
 )
 
-// azure makes the base URL that of a deployment, unless the user gave one that needs none.
-func (e *endpoint) azure(deployment, version string) {
+// azure makes the base URL that of a deployment, unless the user gave one, or the model has one, that
+// needs none.
+func (e *endpoint) azure(a account) {
 	if strings.HasSuffix(e.base.Path, azureV1) {
 		return
 	}
+	if a.azureV1 {
+		e.base = e.base.JoinPath(azureV1)
+		return
+	}
+	deployment, version := a.deployment, a.azureVersion
 	if deployment == "" {
 		deployment = e.model
 	}

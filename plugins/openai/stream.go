@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"slices"
 
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/tokenize"
 )
 
@@ -146,7 +144,7 @@ func (s *chatStream) Next() (*driver.Chunk, error) {
 			continue
 		}
 		if err != nil {
-			return nil, s.broken(err)
+			return nil, s.e.broken(s.ctx, "chat", err)
 		}
 		data = bytes.TrimSpace(data)
 		if string(data) == "[DONE]" {
@@ -161,17 +159,6 @@ func (s *chatStream) Next() (*driver.Chunk, error) {
 			return nil, err
 		}
 	}
-}
-
-// broken is the error of a stream that ended without saying so.
-func (s *chatStream) broken(err error) error {
-	switch err {
-	case io.EOF:
-		return s.e.Error(model.KindConnection, "chat", fmt.Errorf("the answer broke off: %w", io.ErrUnexpectedEOF))
-	case wire.ErrEventTooLarge:
-		return s.e.Error(model.KindProtocol, "chat", err)
-	}
-	return s.e.ReadError(s.ctx, "chat", err)
 }
 
 func (s *chatStream) take(data []byte) error {
