@@ -114,7 +114,7 @@ func contentType(h http.Header) string {
 // broken is the error of a stream of events that ended without saying so.
 func (e *endpoint) broken(ctx context.Context, op string, err error) error {
 	switch err {
-	case io.EOF:
+	case io.EOF, io.ErrUnexpectedEOF:
 		return e.Error(model.KindConnection, op, fmt.Errorf("the answer broke off: %w", io.ErrUnexpectedEOF))
 	case wire.ErrEventTooLarge:
 		return e.Error(model.KindProtocol, op, err)
