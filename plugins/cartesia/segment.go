@@ -137,7 +137,8 @@ func (s *segment) Next(ctx context.Context) (*driver.Chunk, error) {
 	}
 }
 
-// expect waits until the provider has something to say; io.EOF when it has said all.
+// expect waits until there is something to read, if only an error; io.EOF says that the provider has
+// said all.
 func (s *segment) expect(ctx context.Context) error {
 	for {
 		s.mu.Lock()
@@ -151,13 +152,12 @@ func (s *segment) expect(ctx context.Context) error {
 		}
 		select {
 		case <-s.wake:
-		case <-s.Dead(): // reading tells why
-			return nil
+			continue
+		case <-s.Dead():
 		case <-s.gone:
-			return nil
 		case <-ctx.Done():
-			return context.Cause(ctx)
 		}
+		return nil // reading tells what happened
 	}
 }
 
@@ -176,7 +176,7 @@ func (s *segment) words(r *reply) {
 	w := r.Words
 	for i := range min(len(w.Words), len(w.Start), len(w.End)) {
 		s.chunk.Words = append(s.chunk.Words, driver.Word{
-			Text: w.Words[i], Start: s.base + seconds(w.Start[i]), End: s.base + seconds(w.End[i]),
+			Text: w.Words[i], Start: s.base + wire.Seconds(w.Start[i]), End: s.base + wire.Seconds(w.End[i]),
 		})
 	}
 }

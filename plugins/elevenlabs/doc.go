@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
@@ -66,5 +65,3 @@ func short(language string) string {
 	l, _, _ := strings.Cut(language, "-")
 	return strings.ToLower(l)
 }
-
-func seconds(s float64) time.Duration { return time.Duration(s*float64(time.Second) + 0.5) }

@@ -219,7 +219,6 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 	}
 	chunk := map[string]any{"type": "chunk", "context_id": sp.id, "data": base64.StdEncoding.EncodeToString(pcm), "done": false, "status_code": 206, "step_time": 1.5}
 	if n.ws.Send(chunk, true) != nil {
-		n.ws.Hang()
 		return false
 	}
 	if sp.words {
@@ -232,7 +231,6 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 
 func (n *connection) finish(sp *speech) {
 	if sp.fault == fault.Silence {
-		n.ws.Hang()
 		return
 	}
 	done := map[string]any{"type": "done", "context_id": sp.id, "done": true, "status_code": 200}

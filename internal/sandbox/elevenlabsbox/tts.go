@@ -232,7 +232,6 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 		m["alignment"], m["normalizedAlignment"] = a, a
 	}
 	if n.ws.Send(m, true) != nil {
-		n.ws.Hang()
 		return false
 	}
 	*at += d
@@ -254,7 +253,6 @@ func letters(text string, from, d time.Duration) map[string]any {
 
 func (n *connection) finish(sp *speech) {
 	if sp.fault == fault.Silence {
-		n.ws.Hang()
 		return
 	}
 	final := map[string]any{"audio": nil, "contextId": sp.id, "isFinal": true}
