@@ -50,7 +50,7 @@ type speech struct {
 
 // Push implements driver.Stream. The provider wants one space behind every text.
 func (s *speech) Push(ctx context.Context, text string) error {
-	if text = strings.TrimRight(text, " \t\r\n"); text == "" {
+	if text = strings.TrimSpace(text); text == "" {
 		return nil
 	}
 	s.mu.Lock()

@@ -149,3 +149,24 @@ func FuzzReply(f *testing.F) {
 		}
 	})
 }
+
+func TestTTSSendsOneSpaceBehindEveryText(t *testing.T) {
+	box, d := start(t, fault.Plan{}, TTSOptions{})
+	s, err := d.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, text := range []string{"Well,", " yes. \n", " "} {
+		if err := s.Push(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = s.CloseSend(t.Context())
+	for err == nil {
+		_, err = s.Next(t.Context())
+	}
+	if err != io.EOF || box.Characters() != int64(len("Well, yes.")) {
+		t.Errorf("%v, %d characters", err, box.Characters())
+	}
+}

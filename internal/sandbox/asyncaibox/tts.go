@@ -147,7 +147,7 @@ func (p *packet) wrong() string {
 		return "missing field"
 	case p.Close && *p.Transcript != "":
 		return "close_context with text"
-	case !p.Close && (!strings.HasSuffix(*p.Transcript, " ") || strings.HasSuffix(*p.Transcript, "  ")):
+	case !p.Close && *p.Transcript != strings.TrimSpace(*p.Transcript)+" ":
 		return "text ends with a single space"
 	}
 	return ""
