@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -29,13 +30,45 @@ func requestAttrs(e *metrics.LLM) []slog.Attr {
 	}
 }
 
-// usage is the sum of what the attempts stated. Callers hold s.mu.
-func (s *Stream) usage() Usage {
-	u := s.past
-	if c := s.current; c != nil {
+// leg is the account of one model that was asked, retries included. It belongs to the lock of its stream.
+type leg struct {
+	m        *Model
+	ctx      context.Context // inside of its span; ends with the work of the stream
+	endOf    endSpan
+	err      error // why it failed
+	start    time.Time
+	sent     bool // the driver was asked
+	arrived  bool // any chunk came
+	ttft     time.Duration
+	duration time.Duration
+	ids      []string
+	past     Usage  // of earlier attempts
+	current  *Usage // of the running attempt
+	reported bool   // any attempt stated its usage
+	measured bool   // all of those counted by the driver
+}
+
+func newLeg(ctx context.Context, m *Model) *leg {
+	l := &leg{m: m, start: time.Now(), ttft: metrics.NoOutput, measured: true}
+	l.ctx, l.endOf = startRequestSpan(ctx, m.Info())
+	return l
+}
+
+// end records e, the event of the leg, and ends its span. It is called without the lock.
+func (l *leg) end(e *metrics.LLM, err error) {
+	if e != nil {
+		metrics.Record(l.ctx, e)
+	}
+	l.endOf(err, requestAttrs(e)...)
+}
+
+// usage is the sum of what the attempts stated.
+func (l *leg) usage() Usage {
+	u := l.past
+	if c := l.current; c != nil {
 		u = add(u, normal(*c))
 	}
-	u.Measured = s.reported && s.measured
+	u.Measured = l.reported && l.measured
 	return u
 }
 
@@ -64,32 +97,31 @@ func add(a, b Usage) Usage {
 
 // event is the account of the request, or nil when there is nothing to account for: an answer
 // without a single chunk, a failure that cost nothing we know of, a request that was never sent.
-// Callers hold s.mu.
-func (s *Stream) event() *metrics.LLM {
-	switch s.outcome {
+func (l *leg) event(o metrics.Outcome) *metrics.LLM {
+	switch o {
 	case metrics.Delivered:
-		if !s.arrived {
+		if !l.arrived {
 			return nil
 		}
 	case metrics.Failed:
-		if !s.reported {
+		if !l.reported {
 			return nil
 		}
 	default:
-		if !s.sent {
+		if !l.sent {
 			return nil
 		}
 	}
-	info, u := s.m.Info(), s.usage()
+	info, u := l.m.Info(), l.usage()
 	e := &metrics.LLM{
 		Header: metrics.Header{
-			Label: info.Label, RequestID: s.requestID(), Attempt: 0,
-			Outcome: s.outcome, Source: metrics.FromProvider,
+			Label: info.Label, RequestID: l.requestID(), Attempt: 0,
+			Outcome: o, Source: metrics.FromProvider,
 			Metadata: metrics.Metadata{ModelName: info.Model, ModelProvider: info.Provider},
 		},
-		Duration:            s.duration,
-		TTFT:                s.ttft,
-		Cancelled:           s.outcome == metrics.Interrupted || s.outcome == metrics.Discarded,
+		Duration:            l.duration,
+		TTFT:                l.ttft,
+		Cancelled:           o == metrics.Interrupted || o == metrics.Discarded,
 		CompletionTokens:    u.CompletionTokens,
 		PromptTokens:        u.PromptTokens,
 		PromptCachedTokens:  u.PromptCachedTokens,
@@ -99,15 +131,15 @@ func (s *Stream) event() *metrics.LLM {
 	if u.Measured {
 		e.Source = metrics.Measured
 	}
-	if sec := s.duration.Seconds(); s.reported && sec > 0 {
+	if sec := l.duration.Seconds(); l.reported && sec > 0 {
 		e.TokensPerSecond = float64(u.CompletionTokens) / sec
 	}
 	return e
 }
 
-func (s *Stream) requestID() string {
-	if n := len(s.ids); n > 0 {
-		return s.ids[n-1]
+func (l *leg) requestID() string {
+	if n := len(l.ids); n > 0 {
+		return l.ids[n-1]
 	}
 	return metrics.NewID("llm_")
 }

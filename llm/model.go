@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/internal/failover"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/model"
@@ -46,7 +47,8 @@ type Model struct {
 	mu       sync.Mutex
 	closed   bool
 	draining int
-	drains   sync.WaitGroup
+	behind   sync.WaitGroup          // work behind requests that Close waits for
+	group    *failover.Group[*Model] // of a Fallback, which has no driver; else nil
 }
 
 // New returns a Model that speaks through d. nil options are the defaults. Plugins call it; their
@@ -61,14 +63,22 @@ func New(d driver.LLM, o *Options) *Model {
 }
 
 // Info says who does the work.
-func (m *Model) Info() model.Info { return m.d.Info() }
+func (m *Model) Info() model.Info { return m.Driver().Info() }
 
 // Driver returns the driver, for what only it can do.
-func (m *Model) Driver() driver.LLM { return m.d }
+func (m *Model) Driver() driver.LLM {
+	if m.group != nil {
+		return m.group.First().d
+	}
+	return m.d
+}
 
 // Prewarm opens a connection ahead of the first request if the driver can. It is best effort and
 // returns when that is done or ctx ends.
 func (m *Model) Prewarm(ctx context.Context) {
+	if m.group != nil {
+		m = m.group.Models()[0]
+	}
 	p, ok := m.d.(driver.Prewarmer)
 	if !ok {
 		return
@@ -86,7 +96,7 @@ func (m *Model) Close() error {
 	m.closed = true
 	m.mu.Unlock()
 	m.end()
-	m.drains.Wait()
+	m.behind.Wait()
 	if c, ok := m.d.(io.Closer); ok && !closed {
 		return c.Close()
 	}
@@ -144,15 +154,31 @@ func (m *Model) request(r *Request) (*driver.Request, error) {
 	return req, nil
 }
 
-// startDrain reserves a place for reading on; it reports false when the stream is to be cut.
-func (m *Model) startDrain() bool {
+// enter announces work behind a request, which Close waits for until leave; false when it is too late.
+func (m *Model) enter() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if !m.drain || m.closed || m.draining >= maxDrains {
+	if m.closed {
+		return false
+	}
+	m.behind.Add(1)
+	return true
+}
+
+func (m *Model) leave() { m.behind.Done() }
+
+// startDrain reserves a place for reading on; it reports false when the stream is to be cut.
+func (m *Model) startDrain() bool {
+	if !m.drain || !m.enter() {
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.draining >= maxDrains {
+		m.leave()
 		return false
 	}
 	m.draining++
-	m.drains.Add(1)
 	return true
 }
 
@@ -160,5 +186,5 @@ func (m *Model) endDrain() {
 	m.mu.Lock()
 	m.draining--
 	m.mu.Unlock()
-	m.drains.Done()
+	m.leave()
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/failover"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -32,6 +33,9 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
+// errLeft ends the work of a request whose reader has left. Nobody gets to see it.
+var errLeft = errors.New("the reader has left")
+
 // run is the goroutine of a request: it ends when the driver does after s.cancel, or before.
 func (s *Stream) run(req *driver.Request, err error) {
 	defer close(s.ran)
@@ -44,30 +48,48 @@ func (s *Stream) run(req *driver.Request, err error) {
 		s.fail(err, 0)
 		return
 	}
+	s.probePassed(req)
+	for {
+		n, err := s.ask(req)
+		switch {
+		case err == nil:
+			s.endWell()
+			return
+		case err == errLeft:
+			s.finish(metrics.Interrupted)
+			return
+		case !s.passOn(err, n):
+			return
+		}
+	}
+}
+
+// ask tries one model, as often as it may. It returns the number of the last attempt, and how that ended.
+func (s *Stream) ask(req *driver.Request) (n int, err error) {
 	for n := 0; ; n++ {
 		err := s.attempt(n, req)
 		retry, stopped := s.endAttempt(err)
 		switch {
 		case stopped:
-			s.finish(metrics.Interrupted)
-			return
-		case err == nil || isClientClosed(err):
-			s.endWell()
-			return
+			return n, errLeft
+		case err == nil:
+			s.works()
+			return n, nil
+		case isClientClosed(err):
+			return n, nil
 		case !retry || n >= s.conn.MaxRetry:
-			s.fail(s.finalError(err, n+1, retry), n)
-			return
+			return n, s.finalError(err, n+1, retry)
 		}
 		s.report(err, n, true)
 		if s.conn.Wait(s.work, n, err) != nil {
-			return // interrupt did the rest
+			return n, errLeft
 		}
 	}
 }
 
 // attempt asks the driver once and hands its answer on. A nil error is the good end.
 func (s *Stream) attempt(n int, req *driver.Request) (err error) {
-	ctx, end := model.StartSpan(s.work, "llm_request_run", slog.Int("lk.retry_count", n))
+	ctx, end := model.StartSpan(s.leg.ctx, "llm_request_run", slog.Int("lk.retry_count", n))
 	ids := len(s.RequestIDs())
 	defer func() {
 		if p := recover(); p != nil {
@@ -77,7 +99,7 @@ func (s *Stream) attempt(n int, req *driver.Request) (err error) {
 	}()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	late := &model.Error{Kind: model.KindTimeout, Provider: s.m.Info().Provider, Op: "chat", Err: errLate}
+	late := &model.Error{Kind: model.KindTimeout, Provider: s.leg.m.Info().Provider, Op: "chat", Err: errLate}
 	w := watchdog{limit: s.conn.Timeout, timer: time.AfterFunc(s.conn.Timeout, func() { cancel(late) })}
 	defer func() {
 		if w.timer.Stop(); err != nil && context.Cause(ctx) == late {
@@ -87,7 +109,7 @@ func (s *Stream) attempt(n int, req *driver.Request) (err error) {
 	s.beginAttempt()
 
 	var in driver.Stream
-	if err := w.guard(func() (err error) { in, err = s.m.d.Chat(ctx, req); return }); err != nil {
+	if err := w.guard(func() (err error) { in, err = s.leg.m.d.Chat(ctx, req); return }); err != nil {
 		return err
 	}
 	if in == nil {
@@ -130,27 +152,28 @@ func (w *watchdog) guard(wait func() error) error {
 func (s *Stream) beginAttempt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sent, s.inFlight = true, true
+	s.leg.sent, s.inFlight = true, true
 }
 
 // take books a chunk that arrived.
 func (s *Stream) take(c *Chunk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.arrived = true
-	if c.ID != "" && !slices.Contains(s.ids, c.ID) {
-		s.ids = append(s.ids, c.ID)
+	l := s.leg
+	l.arrived = true
+	if c.ID != "" && !slices.Contains(l.ids, c.ID) {
+		l.ids = append(l.ids, c.ID)
 	}
 	if c.Usage != nil {
 		u := *c.Usage
-		s.current = &u
-		s.reported = true
-		s.measured = s.measured && u.Measured
+		l.current = &u
+		l.reported = true
+		l.measured = l.measured && u.Measured
 	}
 	if (c.Text != "" || len(c.ToolCalls) > 0) && s.outcome == "" {
 		s.emitted = true
-		if s.ttft < 0 {
-			s.ttft = time.Since(s.start)
+		if l.ttft < 0 {
+			l.ttft = time.Since(l.start)
 		}
 	}
 }
@@ -161,9 +184,58 @@ func (s *Stream) endAttempt(err error) (retry, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = false
-	s.past = s.usage()
-	s.current = nil
+	s.leg.past = s.leg.usage()
+	s.leg.current = nil
 	return err != nil && !s.emitted && model.Retryable(err), s.outcome != ""
+}
+
+// works says that the present model answered.
+func (s *Stream) works() {
+	if s.asked != nil {
+		s.asked[len(s.legs)].Works(s.ctx)
+	}
+}
+
+// passOn has the next model asked after the present one failed in its attempt n with err. Without one,
+// or when it is too late for that, the stream fails. It reports whether to go on.
+func (s *Stream) passOn(err error, n int) bool {
+	if s.asked == nil {
+		s.fail(err, n)
+		return false
+	}
+	i := len(s.legs)
+	s.asked[i].Failed(s.ctx)
+	s.mu.Lock()
+	l, emitted := s.leg, s.emitted
+	l.err = err
+	s.mu.Unlock()
+	if emitted || i == len(s.asked)-1 {
+		s.fail(s.failure(), n)
+		return false
+	}
+	s.report(err, n, true)
+	next := newLeg(s.work, s.asked[i+1].Model)
+	s.mu.Lock()
+	if s.outcome != "" { // the reader was faster, and with it the record
+		s.mu.Unlock()
+		next.endOf(nil)
+		return false
+	}
+	l.duration = time.Since(l.start)
+	e := l.event(metrics.Failed)
+	s.legs, s.leg = append(s.legs, l), next
+	s.mu.Unlock()
+	l.end(e, err)
+	return true
+}
+
+// failure is the error of a Fallback.
+func (s *Stream) failure() error {
+	var errs []error
+	for _, l := range s.all() {
+		errs = append(errs, l.err)
+	}
+	return failover.Failure(s.leg.m.Info(), "chat", s.start, errs)
 }
 
 // endWell leaves the rest to the reader.
@@ -174,7 +246,7 @@ func (s *Stream) endWell() {
 		return
 	}
 	s.phase = ended
-	s.duration = time.Since(s.start)
+	s.leg.duration = time.Since(s.leg.start)
 	s.err = io.EOF
 	close(s.chunks)
 }
@@ -186,7 +258,7 @@ func (s *Stream) fail(err error, attempt int) {
 		return
 	}
 	s.outcome = metrics.Failed
-	s.duration = time.Since(s.start)
+	s.leg.duration = time.Since(s.leg.start)
 	s.err = err
 	s.mu.Unlock()
 	s.report(err, attempt, false)
@@ -195,8 +267,8 @@ func (s *Stream) fail(err error, attempt int) {
 }
 
 func (s *Stream) report(err error, attempt int, recoverable bool) {
-	model.ReportError(s.ctx, model.ErrorEvent{
-		Kind: "llm", Info: s.m.Info(), Err: err,
+	model.ReportError(s.leg.ctx, model.ErrorEvent{
+		Kind: "llm", Info: s.leg.m.Info(), Err: err,
 		Recoverable: recoverable, Attempt: attempt, Time: time.Now(),
 	})
 }
@@ -210,11 +282,11 @@ func (s *Stream) finalError(err error, attempts int, exhausted bool) error {
 	if !exhausted {
 		return err
 	}
-	return &model.Error{Kind: model.KindConnection, Provider: s.m.Info().Provider, Op: "chat", Err: err}
+	return &model.Error{Kind: model.KindConnection, Provider: s.leg.m.Info().Provider, Op: "chat", Err: err}
 }
 
 func (s *Stream) protocolError(err error, permanent bool) error {
-	return &model.Error{Kind: model.KindProtocol, Provider: s.m.Info().Provider, Op: "chat", Permanent: permanent, Err: err}
+	return &model.Error{Kind: model.KindProtocol, Provider: s.leg.m.Info().Provider, Op: "chat", Permanent: permanent, Err: err}
 }
 
 func isClientClosed(err error) bool {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"iter"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -20,36 +22,32 @@ const chunkBuffer = 256
 // accessors may be called from any.
 //
 // The request's one metrics event is recorded when the caller has read the end, or when it ends
-// the stream before that.
+// the stream before that. A Fallback may have one for each model that it asked.
 type Stream struct {
-	m      *Model
-	ctx    context.Context // the caller's, inside the request's span
-	conn   model.ConnOptions
-	start  time.Time
-	chunks chan *Chunk
-	stop   chan struct{} // closed when nobody wants the rest
-	done   chan struct{} // closed when all is over and recorded
-	ran    chan struct{} // closed when the driver is not asked any more
-	cancel context.CancelFunc
-	work   context.Context // of the request; outlives ctx while usage is drained
-	unhook func() bool
-	endOf  endSpan
+	m       *Model
+	asked   []*member       // whom to ask, in order; nil for a model of its own
+	ctx     context.Context // the caller's
+	conn    model.ConnOptions
+	start   time.Time
+	probing bool // nobody uses the answer
+	chunks  chan *Chunk
+	stop    chan struct{} // closed when nobody wants the rest
+	done    chan struct{} // closed when all is over and recorded, that of probes too
+	ran     chan struct{} // closed when the driver is not asked any more
+	cancel  context.CancelFunc
+	work    context.Context // of the request; outlives ctx while usage is drained
+	unhook  func() bool
+	endOf   endSpan // of the span around all models of a Fallback
 
 	mu       sync.Mutex
 	phase    phase
+	open     int // what done waits for
 	outcome  metrics.Outcome
-	err      error // the end as Next tells it; set before chunks is closed or stop is
-	sent     bool  // the driver was asked
-	inFlight bool  // the driver is at it
-	emitted  bool  // content or a tool call was handed on: no more retries
-	arrived  bool  // any chunk came
-	ttft     time.Duration
-	duration time.Duration
-	ids      []string
-	past     Usage  // of earlier attempts
-	current  *Usage // of the running attempt
-	reported bool   // any attempt stated its usage
-	measured bool   // all of those counted by the driver
+	err      error  // the end as Next tells it; set before chunks is closed or stop is
+	inFlight bool   // the driver is at it
+	emitted  bool   // content or a tool call was handed on: nothing is tried again
+	leg      *leg   // the present model
+	legs     []*leg // the models before it, which failed
 }
 
 type phase uint8
@@ -62,14 +60,21 @@ const (
 
 func newStream(ctx context.Context, m *Model, conn model.ConnOptions) *Stream {
 	s := &Stream{
-		m: m, conn: conn, start: time.Now(), ttft: metrics.NoOutput, measured: true,
+		m: m, conn: conn, start: time.Now(), open: 1,
 		chunks: make(chan *Chunk, chunkBuffer),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
 		ran:    make(chan struct{}),
 	}
-	s.ctx, s.endOf = startRequestSpan(ctx, m.Info())
+	s.ctx, s.endOf = ctx, func(error, ...slog.Attr) {}
+	first := m
+	if m.group != nil {
+		s.asked = m.group.Order()
+		first = s.asked[0].Model
+		s.ctx, s.endOf = model.StartSpan(ctx, "llm_fallback_adapter")
+	}
 	s.work, s.cancel = context.WithCancel(context.WithoutCancel(s.ctx))
+	s.leg = newLeg(s.work, first)
 	s.mu.Lock() // the hook may run before it is assigned
 	s.unhook = context.AfterFunc(ctx, func() { s.interrupt(ctx.Err(), metrics.Interrupted) })
 	s.mu.Unlock()
@@ -140,30 +145,57 @@ func (s *Stream) Close() error {
 // before.
 func (s *Stream) Discard() { s.interrupt(ErrClosed, metrics.Discarded) }
 
-// Done is closed when the request is over and its metrics event, if there is one, was recorded.
-// That may be some time after Close when usage is drained.
+// Done is closed when the request is over and its metrics events, if there are any, were recorded.
+// That may be some time after Close when usage is drained, or when a Fallback probes a model.
 func (s *Stream) Done() <-chan struct{} { return s.done }
+
+// Info says who answers: of a Fallback, the model that was asked last.
+func (s *Stream) Info() model.Info {
+	s.mu.Lock()
+	m := s.leg.m
+	s.mu.Unlock()
+	return m.Info()
+}
 
 // TTFT is the time from the request to the first text or tool call; metrics.NoOutput until then.
 func (s *Stream) TTFT() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ttft
+	if s.leg.ttft < 0 {
+		return metrics.NoOutput
+	}
+	return s.leg.start.Sub(s.start) + s.leg.ttft
 }
 
 // RequestIDs are the provider's ids of the answers so far, one per attempt that had one.
 func (s *Stream) RequestIDs() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string(nil), s.ids...)
+	var ids []string
+	for _, l := range s.all() {
+		ids = append(ids, l.ids...)
+	}
+	return ids
 }
 
 // Usage is what was stated so far, summed over the attempts, and whether anything was.
-func (s *Stream) Usage() (Usage, bool) {
+func (s *Stream) Usage() (u Usage, stated bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usage(), s.reported
+	u.Measured = true
+	for _, l := range s.all() {
+		of := l.usage()
+		measured := u.Measured && (of.Measured || !l.reported)
+		u = add(u, of)
+		u.Measured = measured
+		stated = stated || l.reported
+	}
+	u.Measured = u.Measured && stated
+	return u, stated
 }
+
+// all are the accounts so far.
+func (s *Stream) all() []*leg { return slices.Concat(s.legs, []*leg{s.leg}) }
 
 func (s *Stream) endErr() error {
 	s.mu.Lock()
@@ -186,14 +218,14 @@ func (s *Stream) interrupt(cause error, outcome metrics.Outcome) {
 	s.outcome = outcome
 	s.err = cause
 	if s.phase == running {
-		s.duration = time.Since(s.start)
+		s.leg.duration = time.Since(s.leg.start)
 	}
-	inFlight := s.inFlight
-	drain := inFlight && s.m.startDrain()
+	inFlight, m := s.inFlight, s.leg.m
+	drain := inFlight && m.startDrain()
 	s.mu.Unlock()
 	if drain {
 		close(s.stop)
-		go s.drain()
+		go s.drain(m)
 		return
 	}
 	s.cancel()
@@ -215,15 +247,15 @@ func (s *Stream) settle() {
 	}
 }
 
-// drain gives the request a little more time to say what it cost.
-func (s *Stream) drain() {
-	defer s.m.endDrain()
+// drain gives the request to m a little more time to say what it cost.
+func (s *Stream) drain(m *Model) {
+	defer m.endDrain()
 	t := time.NewTimer(drainTime)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.m.life.Done():
-	case <-s.done:
+	case <-m.life.Done():
+	case <-s.ran:
 	}
 	s.cancel()
 	s.finish(metrics.Interrupted)
@@ -240,15 +272,32 @@ func (s *Stream) finish(outcome metrics.Outcome) {
 	if s.outcome == "" {
 		s.outcome = outcome
 	}
-	e, err := s.event(), s.err
+	l, o, err := s.leg, s.outcome, s.err
+	if s.probing && o == metrics.Delivered {
+		o = metrics.Discarded
+	}
+	e := l.event(o)
 	s.mu.Unlock()
 	s.unhook()
-	if e != nil {
-		metrics.Record(s.ctx, e)
-	}
-	if s.outcome != metrics.Failed {
+	if o != metrics.Failed {
 		err = nil
 	}
-	s.endOf(err, requestAttrs(e)...)
-	close(s.done)
+	l.end(e, err)
+	s.endOf(err)
+	s.end()
+}
+
+// begin announces something more that Done waits for, until end.
+func (s *Stream) begin() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+}
+
+func (s *Stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open--; s.open == 0 {
+		close(s.done)
+	}
 }

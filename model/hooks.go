@@ -16,12 +16,23 @@ type ErrorEvent struct {
 	Time        time.Time
 }
 
+// AvailabilityEvent tells that a model behind a fallback is from now on passed over, because it failed,
+// or asked again, because it works.
+type AvailabilityEvent struct {
+	Kind      string // as in ErrorEvent
+	Info      Info
+	Available bool
+	Time      time.Time
+}
+
 // Hooks travel in a context with a call, so that what happens inside it reaches the session that
 // made the call and no other. Every field may be nil. Hooks are called from the goroutine that
 // runs the call, must return quickly and may be called concurrently.
 type Hooks struct {
 	// OnError is told about every failed attempt.
 	OnError func(ctx context.Context, e ErrorEvent)
+	// OnAvailability is told when a call finds out that a model behind a fallback fails, or works again.
+	OnAvailability func(ctx context.Context, e AvailabilityEvent)
 	// StartSpan opens a tracing span; end is called exactly once.
 	StartSpan func(ctx context.Context, name string, attrs ...slog.Attr) (_ context.Context, end func(err error, attrs ...slog.Attr))
 }
@@ -37,6 +48,13 @@ func WithHooks(ctx context.Context, h *Hooks) context.Context {
 func ReportError(ctx context.Context, e ErrorEvent) {
 	if h, _ := ctx.Value(hooksKey{}).(*Hooks); h != nil && h.OnError != nil {
 		h.OnError(ctx, e)
+	}
+}
+
+// ReportAvailability hands e to the hooks of ctx, if there are any.
+func ReportAvailability(ctx context.Context, e AvailabilityEvent) {
+	if h, _ := ctx.Value(hooksKey{}).(*Hooks); h != nil && h.OnAvailability != nil {
+		h.OnAvailability(ctx, e)
 	}
 }
 

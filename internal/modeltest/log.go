@@ -18,6 +18,7 @@ type Log struct {
 	events []metrics.Event
 	errors []model.ErrorEvent
 	spans  []*Span
+	turns  []string
 }
 
 // Span is a tracing span that was started.
@@ -31,7 +32,7 @@ type Span struct {
 // Context returns a context whose calls report to l.
 func (l *Log) Context(ctx context.Context) context.Context {
 	ctx = metrics.WithRecorder(ctx, l)
-	return model.WithHooks(ctx, &model.Hooks{OnError: l.onError, StartSpan: l.startSpan})
+	return model.WithHooks(ctx, &model.Hooks{OnError: l.onError, OnAvailability: l.onAvailability, StartSpan: l.startSpan})
 }
 
 // Record implements metrics.Recorder.
@@ -45,6 +46,23 @@ func (l *Log) onError(_ context.Context, e model.ErrorEvent) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.errors = append(l.errors, e)
+}
+
+func (l *Log) onAvailability(_ context.Context, e model.AvailabilityEvent) {
+	s := e.Kind + " " + e.Info.Provider + " fails"
+	if e.Available {
+		s = e.Kind + " " + e.Info.Provider + " works"
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turns = append(l.turns, s)
+}
+
+// Availability is what was told about models behind a fallback until now: "llm openai fails".
+func (l *Log) Availability() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]string(nil), l.turns...)
 }
 
 func (l *Log) startSpan(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(error, ...slog.Attr)) {
