@@ -182,6 +182,13 @@ type ErrorOccurred struct {
 	model.ErrorEvent
 }
 
+// ModelAvailabilityChanged tells that a model behind a fallback is from now on passed over, because it
+// failed, or asked again. The session that finds out is told.
+type ModelAvailabilityChanged struct {
+	At
+	model.AvailabilityEvent
+}
+
 // Closed is the last event of a session.
 type Closed struct {
 	At
@@ -217,6 +224,9 @@ func (UsageUpdated) EventType() string             { return "session_usage_updat
 func (TurnCompleted) EventType() string            { return "turn_completed" }
 func (ErrorOccurred) EventType() string            { return "error" }
 func (Closed) EventType() string                   { return "close" }
+
+// EventType implements Event: "llm_availability_changed", or that of another kind of model.
+func (e ModelAvailabilityChanged) EventType() string { return e.Kind + "_availability_changed" }
 
 // On calls f for every event of type E, e.g.
 //

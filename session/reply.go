@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/agent"
@@ -156,22 +157,22 @@ func (r *run) keepSaid(sp *speech, st *step, said spoken, id string, began time.
 	m.ID, m.CreatedAt = id, began
 	m.Interrupted = said.interrupted
 	said.fill(&m.Metrics, sp.turn)
-	m.Metrics.TTS = metadata(st.tts)
+	m.Metrics.TTS = metadata(st.tts, said.by)
 	if gen != nil {
 		m.Extra = gen.extra
 		gen.fill(&m.Metrics, said)
-		m.Metrics.LLM = metadata(st.llm)
+		m.Metrics.LLM = metadata(st.llm, gen.by())
 	}
 	sp.own.Add(m)
 	r.commit(sp.act, m)
 }
 
-func metadata[M interface{ Info() model.Info }](m M) metrics.Metadata {
-	if isNil(m) {
-		return metrics.Metadata{}
+// metadata names who did the work: by, or else m, which a node of the agent may have used.
+func metadata[M interface{ Info() model.Info }](m M, by model.Info) metrics.Metadata {
+	if by == (model.Info{}) && !isNil(m) {
+		by = m.Info()
 	}
-	i := m.Info()
-	return metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}
+	return metrics.Metadata{ModelName: by.Model, ModelProvider: by.Provider}
 }
 
 // generation is one answer of the model while it is being written.
@@ -187,7 +188,8 @@ type generation struct {
 	chunks int // with text
 	textAt [2]time.Time
 	tokens int64
-	extra  map[string]any // of the provider, to be sent back with the message
+	extra  map[string]any             // of the provider, to be sent back with the message
+	stream atomic.Pointer[llm.Stream] // of the model that was asked; nil for none
 	err    error
 }
 
@@ -214,7 +216,7 @@ func (r *run) generate(sp *speech, st *step, q replyRequest) *generation {
 				req.Tools = append(req.Tools, t)
 			}
 		}
-		g.read(sp.askModel(ctx, st, req))
+		g.read(sp.askModel(ctx, st, g, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
 		}
@@ -223,7 +225,7 @@ func (r *run) generate(sp *speech, st *step, q replyRequest) *generation {
 }
 
 // askModel is the LLM node of the agent, or the model itself.
-func (sp *speech) askModel(ctx context.Context, st *step, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
+func (sp *speech) askModel(ctx context.Context, st *step, g *generation, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 	act := sp.act
 	node := func(ctx context.Context, req *llm.Request) iter.Seq2[*llm.Chunk, error] {
 		return func(yield func(*llm.Chunk, error) bool) {
@@ -232,6 +234,7 @@ func (sp *speech) askModel(ctx context.Context, st *step, req *llm.Request) iter
 				return
 			}
 			s := st.llm.Chat(ctx, req)
+			g.stream.Store(s)
 			sp.answer.Store(s)
 			if sp.discard.Load() {
 				s.Discard()
@@ -284,6 +287,14 @@ func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
 			g.calls.put(call)
 		}
 	}
+}
+
+// by is who answered; zero if only the agent's own node knows.
+func (g *generation) by() model.Info {
+	if s := g.stream.Load(); s != nil {
+		return s.Info()
+	}
+	return model.Info{}
 }
 
 // wait waits for the end of the answer.

@@ -217,6 +217,8 @@ func eventJSON(e Event) map[string]any {
 	case ErrorOccurred:
 		m["error"] = map[string]any{"type": e.Kind, "message": e.Err.Error(), "recoverable": e.Recoverable}
 		m["source"] = e.Info.Label
+	case ModelAvailabilityChanged:
+		m["source"], m["available"] = e.Info.Label, e.Available
 	case Closed:
 		m["reason"] = e.Reason
 		if e.Err != nil {

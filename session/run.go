@@ -110,7 +110,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	base := context.WithoutCancel(ctx)
 	base = metrics.WithRecorder(base, r)
 	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
-	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed})
+	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed, OnAvailability: r.modelChanged})
 	r.ctx, r.cancel = context.WithCancel(base)
 	return r
 }
@@ -308,6 +308,11 @@ func (r *run) modelFailed(_ context.Context, e model.ErrorEvent) {
 		}
 		r.beginClose(closeRequest{reason: ReasonError, err: fmt.Errorf("%d errors of the %s in a row: %w", r.errors[e.Kind], e.Kind, e.Err)})
 	})
+}
+
+// modelChanged is told about a model behind a fallback, on any goroutine.
+func (r *run) modelChanged(_ context.Context, e model.AvailabilityEvent) {
+	r.post(func() { r.emit(ModelAvailabilityChanged{at(now()), e}) })
 }
 
 func (r *run) setAgentState(st agent.State) {

@@ -1,11 +1,13 @@
 package session
 
 import (
+	"cmp"
 	"iter"
 	"time"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/model"
 )
 
 // spoken is what became of a text.
@@ -17,6 +19,7 @@ type spoken struct {
 	readyAt     time.Time // the TTS had text enough to speak
 	audioAt     time.Time // first audio from the TTS
 	ids         []string
+	by          model.Info // who spoke; zero for nobody, or if the agent's own node did
 	err         error
 }
 
@@ -35,6 +38,7 @@ func (s *spoken) join(next spoken) {
 		s.stopped = next.stopped
 	}
 	s.ids = append(s.ids, next.ids...)
+	s.by = cmp.Or(next.by, s.by)
 	s.err = next.err
 }
 

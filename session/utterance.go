@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/tts"
 )
@@ -143,7 +144,7 @@ func (u *utterance) finish(end PlaybackEvent, err error, audible bool) {
 	}
 	u.r.show(u.id, last, true)
 	u.said.text = u.script.heard()
-	u.said.readyAt = u.readyAt()
+	u.said.readyAt, u.said.by = u.readyAt(), u.spokenBy()
 	if broken {
 		u.said.err = err
 		u.r.log.Warn("the agent could not say everything", "err", err)
@@ -279,6 +280,16 @@ func (u *utterance) readyAt() time.Time {
 		return u.stream.Ready()
 	}
 	return u.textAt
+}
+
+// spokenBy is who spoke.
+func (u *utterance) spokenBy() model.Info {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.stream == nil {
+		return model.Info{}
+	}
+	return u.stream.Info()
 }
 
 // firstAudio is when the first audio came, which is being played now.

@@ -19,6 +19,7 @@ type account struct {
 	mu       sync.Mutex
 	e        metrics.TTS
 	began    time.Time // the first text was sent
+	since    time.Time // the same to a model that failed before
 	sent     int64     // characters of this attempt
 	most     int64     // characters of the attempt that sent most
 	total    int64     // characters of all attempts
@@ -73,6 +74,13 @@ func (a *account) sending() {
 	}
 }
 
+// started is when the first text was sent; zero before.
+func (a *account) started() time.Time {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.began
+}
+
 // accepted counts text that the driver took.
 func (a *account) accepted(text string) {
 	n := int64(utf8.RuneCountInString(text))
@@ -88,7 +96,11 @@ func (a *account) received(d time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.e.TTFB == metrics.NoOutput && !a.began.IsZero() {
-		a.e.TTFB = time.Since(a.began)
+		from := a.began
+		if !a.since.IsZero() {
+			from = a.since
+		}
+		a.e.TTFB = time.Since(from)
 	}
 	a.e.AudioDuration += d
 }

@@ -18,6 +18,9 @@ type unread struct {
 func (s *Stream) open(a *account) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.first.IsZero() {
+		a.since = s.since
+	}
 	s.acct = a
 }
 

@@ -97,7 +97,7 @@ func (p *pieces) speak(s *Stream, n int, text string, at time.Duration) (time.Du
 	r := &request{s: s, a: newAccount(s.ctx, p.m, ""), piece: n, text: text, start: at}
 	s.open(r.a)
 	asked := strings.TrimSpace(text)
-	err := r.retry(s.ctx, func() string { return asked }, func(ctx context.Context, _ int) error {
+	err := r.retry(s.span, func() string { return asked }, func(ctx context.Context, _ int) error {
 		return p.attempt(ctx, r, asked)
 	})
 	if err != nil {

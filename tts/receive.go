@@ -27,9 +27,9 @@ type request struct {
 
 // retry runs once until it succeeds, need not or must not be tried again, and records the account.
 func (r *request) retry(ctx context.Context, input func() string, once func(ctx context.Context, n int) error) error {
-	s, conn := r.s, r.s.m.o.Conn
+	s, m, conn := r.s, r.a.m, r.s.conn
 	ctx, endSpan := model.StartSpan(ctx, "tts_request",
-		slog.Bool("lk.tts.streaming", r.a.e.Streamed), slog.String("lk.tts.label", s.m.info.Label))
+		slog.Bool("lk.tts.streaming", r.a.e.Streamed), slog.String("lk.tts.label", m.info.Label))
 	for n := 0; ; n++ {
 		r.a.attempt(n)
 		err := r.traced(ctx, n, once)
@@ -46,10 +46,10 @@ func (r *request) retry(ctx context.Context, input func() string, once func(ctx 
 			return nil
 		}
 		again := !r.heard && n < conn.MaxRetry && model.Retryable(err)
-		s.m.report(s.ctx, err, again, n)
+		m.report(s.ctx, err, again || s.mayPassOn(), n)
 		if !again {
 			endSpan(err, metricsAttr(s.finish(metrics.Failed))...)
-			return wrap(attempt.Exhausted(s.m.info, "speak", n+1, err))
+			return attempt.Exhausted(m.info, "speak", n+1, err)
 		}
 		if werr := conn.Wait(s.ctx, n, err); werr != nil {
 			endSpan(werr, metricsAttr(s.abort())...)
@@ -86,8 +86,8 @@ type attemptState struct {
 func (r *request) begin(ctx context.Context) *attemptState {
 	t := &attemptState{r: r, conv: mono{rate: r.s.m.caps.SampleRate}}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
-	limit := r.s.m.o.Conn.Timeout
-	t.dog = attempt.NewWatchdog(limit, func() { t.cancel(attempt.Timeout(r.s.m.info, "speak", limit)) })
+	m, limit := r.a.m, r.s.conn.Timeout
+	t.dog = attempt.NewWatchdog(limit, func() { t.cancel(attempt.Timeout(m.info, "speak", limit)) })
 	return t
 }
 
@@ -102,7 +102,7 @@ func (t *attemptState) judge(err error) error {
 // closer returns a function that closes the driver's stream once: the context of the attempt or the
 // returned call, whichever comes first.
 func (t *attemptState) closer(d driver.AudioStream) func() {
-	doClose := func() { _ = attempt.Guard(t.r.s.m.info, "close", d.Close) }
+	doClose := func() { _ = attempt.Guard(t.r.a.m.info, "close", d.Close) }
 	stop := context.AfterFunc(t.ctx, doClose)
 	return func() {
 		if stop() {
@@ -121,7 +121,7 @@ func (t *attemptState) receive(d driver.AudioStream) error {
 		case err != nil:
 			return err
 		case c == nil:
-			return t.r.s.m.newError(model.KindProtocol, "receive", "driver returned no audio chunk")
+			return t.r.a.m.newError(model.KindProtocol, "receive", "driver returned no audio chunk")
 		}
 		if err := t.deliver(c); err != nil {
 			return err
@@ -134,7 +134,7 @@ func (t *attemptState) next(d driver.AudioStream) (c *driver.Chunk, err error) {
 	t.dog.Wait()
 	defer func() {
 		if v := recover(); v != nil {
-			err = attempt.Panicked(t.r.s.m.info, "receive", v)
+			err = attempt.Panicked(t.r.a.m.info, "receive", v)
 		}
 		t.dog.Got()
 	}()
@@ -159,7 +159,7 @@ func (t *attemptState) deliver(c *driver.Chunk) error {
 	if len(c.Frame.Data) > 0 {
 		f, err := t.conv.convert(c.Frame)
 		if err != nil {
-			return &model.Error{Kind: model.KindProtocol, Provider: r.s.m.info.Provider, Op: "receive", Err: err}
+			return &model.Error{Kind: model.KindProtocol, Provider: r.a.m.info.Provider, Op: "receive", Err: err}
 		}
 		r.a.received(c.Frame.Duration())
 		it.Frame = f

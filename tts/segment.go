@@ -68,12 +68,12 @@ func (g *segment) run(s *Stream) error {
 		defer s.mu.Unlock()
 		return strings.Join(g.texts, "")
 	}
-	return r.retry(s.ctx, input, func(ctx context.Context, n int) error { return g.attempt(ctx, r) })
+	return r.retry(s.span, input, func(ctx context.Context, n int) error { return g.attempt(ctx, r) })
 }
 
 // attempt speaks the segment with one stream of the driver.
 func (g *segment) attempt(ctx context.Context, r *request) error {
-	d, err := g.openDriver(ctx, r.s.ctx)
+	d, err := g.openDriver(ctx, r.s)
 	if err != nil {
 		return err
 	}
@@ -97,8 +97,8 @@ func (g *segment) attempt(ctx context.Context, r *request) error {
 	return nil
 }
 
-func (g *segment) openDriver(ctx, outer context.Context) (d driver.Stream, err error) {
-	limit := g.m.o.Conn.Timeout
+func (g *segment) openDriver(ctx context.Context, s *Stream) (d driver.Stream, err error) {
+	limit := s.conn.Timeout
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	err = attempt.Guard(g.m.info, "open", func() (err error) {
@@ -108,12 +108,12 @@ func (g *segment) openDriver(ctx, outer context.Context) (d driver.Stream, err e
 	if err == nil && d == nil {
 		err = g.m.newError(model.KindProtocol, "open", "driver returned no stream")
 	}
-	return d, attempt.Classify(outer, g.m.info, "open", limit, err)
+	return d, attempt.Classify(s.ctx, g.m.info, "open", limit, err)
 }
 
 // feed sends the text, from its beginning, and its end.
 func (g *segment) feed(t *attemptState, d driver.Stream) error {
-	s, limit := t.r.s, g.m.o.Conn.Timeout
+	s, limit := t.r.s, t.r.s.conn.Timeout
 	stuck := time.AfterFunc(limit, func() { t.cancel(attempt.Timeout(g.m.info, "push", limit)) })
 	stuck.Stop()
 	for next := 0; ; {

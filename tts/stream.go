@@ -31,20 +31,25 @@ const (
 // Each failure is reported to the hooks of the context; the last one is what Next returns.
 type Stream struct {
 	m      *Model
+	conn   model.ConnOptions
 	user   context.Context // as given
-	ctx    context.Context // ends with user or Close
+	ctx    context.Context // ends with user or Close, or when all audio is there
 	cancel context.CancelFunc
+	span   context.Context // that the spans of requests are in
 
 	out    chan item
 	wake   chan struct{} // one token: text, or room for more audio
 	closed chan struct{}
-	booked chan struct{} // everything sent is counted and recorded
-	lent   Audio         // by the latest Next
-	free   chan []int16  // buffers to use again
+	booked chan struct{}  // everything sent is counted and recorded
+	probes sync.WaitGroup // of a Fallback; they end with Close
+	lent   Audio          // by the latest Next
+	free   chan []int16   // buffers to use again
 
 	mu     sync.Mutex
 	src    source
-	size   int // bytes of text
+	who    *Model // speaks, or did
+	more   bool   // there is another model, should this one fail
+	size   int    // bytes of text
 	ended  bool
 	taken  int // number of the piece that Next has got to
 	isOver bool
@@ -54,6 +59,7 @@ type Stream struct {
 	unread *unread         // nil: nothing waits to be recorded
 	ready  time.Time       // there was text enough to speak
 	first  time.Time       // the first audio came
+	since  time.Time       // the first text was sent to a model that failed
 }
 
 // item is an Audio on its way to Next, and the number of its piece, from 1.
@@ -70,9 +76,9 @@ type source interface {
 	run(s *Stream) error
 }
 
-func (m *Model) newStream(ctx context.Context, src source) *Stream {
+func (m *Model) newStream(ctx context.Context, conn model.ConnOptions, whole bool) *Stream {
 	s := &Stream{
-		m: m, user: ctx, src: src,
+		m: m, conn: conn, user: ctx, src: m.newSource(whole), who: m,
 		out:    make(chan item, audioQueue),
 		wake:   make(chan struct{}, 1),
 		closed: make(chan struct{}),
@@ -81,6 +87,7 @@ func (m *Model) newStream(ctx context.Context, src source) *Stream {
 		cut:    metrics.Interrupted,
 	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.span = s.ctx
 	go s.run()
 	return s
 }
@@ -92,6 +99,8 @@ func (s *Stream) run() {
 		if err == nil || errors.Is(err, context.Canceled) {
 			err = s.ctx.Err()
 		}
+	} else if err != nil {
+		err = fmt.Errorf("tts: speak: %w", err)
 	}
 	close(s.booked)
 	s.mu.Lock()
@@ -149,6 +158,7 @@ func (s *Stream) EndInput() error {
 	s.ended = true
 	s.src.end()
 	s.noteReady()
+	s.probePassed()
 	s.signal()
 	return nil
 }
@@ -273,6 +283,13 @@ func (s *Stream) Discard() {
 	s.settle(metrics.Discarded)
 }
 
+// Info says who speaks: of a Fallback, the model that was asked last.
+func (s *Stream) Info() model.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.who.Info()
+}
+
 // Done is closed when the provider has sent all audio, or the stream has ended otherwise. Some of the
 // audio may still wait for Next.
 func (s *Stream) Done() <-chan struct{} { return s.booked }
@@ -297,6 +314,7 @@ func (s *Stream) end(o metrics.Outcome) {
 	case <-t.C: // the driver does not let go; its goroutine ends when it does
 		s.abort()
 	}
+	s.probes.Wait() // which s.closed ends
 }
 
 func (s *Stream) signal() {
@@ -356,8 +374,6 @@ func speakable(text string) bool {
 	}
 	return false
 }
-
-func wrap(err error) error { return fmt.Errorf("tts: speak: %w", err) }
 
 // mono makes frames of one rate and one channel out of what a driver gives.
 type mono struct {

@@ -6,6 +6,7 @@ package tts
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/parley-go/parley/audio"
@@ -46,6 +47,8 @@ type Model struct {
 	info model.Info
 	caps Capabilities
 	o    ModelOptions
+	// Of a Fallback, which has no driver: whom to ask for streams and for whole texts.
+	streams, wholes *group
 }
 
 // New returns the model over a driver; o may be nil.
@@ -59,7 +62,12 @@ func New(d driver.TTS, o *ModelOptions) *Model {
 }
 
 // Info says who does the work.
-func (m *Model) Info() model.Info { return m.info }
+func (m *Model) Info() model.Info {
+	if m.streams != nil {
+		return m.streams.First().info
+	}
+	return m.info
+}
 
 // Capabilities says what the model can do. The audio of streams is mono whatever Channels says.
 func (m *Model) Capabilities() Capabilities { return m.caps }
@@ -67,6 +75,9 @@ func (m *Model) Capabilities() Capabilities { return m.caps }
 // Prewarm opens a connection ahead of the first speech if the driver can. It is best effort and returns
 // when that is done, goes on in the background, or ctx ends.
 func (m *Model) Prewarm(ctx context.Context) {
+	if m.streams != nil {
+		m = m.streams.Models()[0]
+	}
 	if p, ok := m.d.(driver.Prewarmer); ok {
 		_ = attempt.Guard(m.info, "prewarm", func() error { p.Prewarm(ctx); return nil })
 	}
@@ -90,6 +101,9 @@ func (m *Model) Close() error {
 // Streaming reports whether the provider takes text while it is written. Stream works for every
 // model; for one that is not streaming it asks piece by piece.
 func (m *Model) Streaming() bool {
+	if m.streams != nil {
+		return slices.ContainsFunc(m.streams.Models(), (*Model).Streaming)
+	}
 	_, ok := m.d.(driver.Streamer)
 	return ok
 }
@@ -115,29 +129,33 @@ type Audio struct {
 // ends the speech is cancelled, and its recorder, tags and hooks get the metrics and errors. The
 // caller closes the stream.
 func (m *Model) Stream(ctx context.Context) *Stream {
-	switch d := m.d.(type) {
-	case driver.Streamer:
-		return m.newStream(ctx, newSegment(m, d))
-	case driver.Synthesizer:
-		return m.newStream(ctx, newPieces(m, d, false))
-	}
-	return m.newStream(ctx, mute{m})
+	return m.newStream(ctx, m.o.Conn, false)
 }
 
 // Synthesize speaks one whole text, with one request where the driver can do that. The stream
 // takes no more text.
 func (m *Model) Synthesize(ctx context.Context, text string) *Stream {
-	var s *Stream
-	if d, ok := m.d.(driver.Synthesizer); ok {
-		s = m.newStream(ctx, newPieces(m, d, true))
-	} else {
-		s = m.Stream(ctx)
-	}
+	s := m.newStream(ctx, m.o.Conn, true)
 	if err := s.Push(text); err != nil {
 		s.fail(err)
 	}
 	_ = s.EndInput()
 	return s
+}
+
+// newSource is the source of a stream of m, for a whole text or one that is being written.
+func (m *Model) newSource(whole bool) source {
+	streamer, streams := m.d.(driver.Streamer)
+	synthesizer, synthesizes := m.d.(driver.Synthesizer)
+	switch {
+	case m.streams != nil:
+		return newTakeover(m, whole)
+	case synthesizes && (whole || !streams):
+		return newPieces(m, synthesizer, whole)
+	case streams:
+		return newSegment(m, streamer)
+	}
+	return mute{m}
 }
 
 // mute is the source of a stream whose driver can neither stream nor synthesize.
@@ -148,8 +166,8 @@ func (mute) end()        {}
 func (mute) ready() bool { return false }
 func (x mute) run(s *Stream) error {
 	err := x.m.newError(model.KindRequest, "speak", "driver implements neither Synthesizer nor Streamer")
-	x.m.report(s.ctx, err, false, 0)
-	return wrap(err)
+	x.m.report(s.ctx, err, s.mayPassOn(), 0)
+	return err
 }
 
 func (m *Model) header(src metrics.Source) metrics.Header {
