@@ -9,7 +9,7 @@ import (
 	"github.com/parley-go/parley/model/fault"
 )
 
-func TestChatConformance(t *testing.T) { llmtest.Run(t, chatHarness{}) }
+func TestChatConformance(t *testing.T) { t.Parallel(); llmtest.Run(t, chatHarness{}) }
 
 type chatHarness struct{}
 

@@ -19,6 +19,7 @@ import (
 )
 
 func TestResponsesConformance(t *testing.T) {
+	t.Parallel()
 	for name, http := range map[string]bool{"socket": false, "HTTP": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,6 +11,8 @@ import (
 
 func some[T any](v T) opt.Value[T] { return opt.Some(v) }
 
+func off[T any]() opt.Value[T] { return opt.Off[T]() }
+
 // clearEnv hides the keys and addresses of the machine from a test.
 func clearEnv(t *testing.T) {
 	for _, p := range presets {

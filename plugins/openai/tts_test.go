@@ -20,12 +20,12 @@ import (
 )
 
 func TestTTSConformance(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		o   TTSOptions
 		box openaibox.SpeechOptions
 	}{
 		"events": {TTSOptions{}, openaibox.SpeechOptions{}},
-		"pcm":    {TTSOptions{Model: "tts-1"}, openaibox.SpeechOptions{}},
 		"groq":   {TTSOptions{Service: Groq}, openaibox.SpeechOptions{Provider: "groq", Rate: 48000, Plain: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
