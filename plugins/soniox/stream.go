@@ -75,11 +75,7 @@ func (s *stream) Next(ctx context.Context) (*driver.Event, error) {
 		if s.over {
 			return nil, io.EOF
 		}
-		var m message
-		if err := s.ReadJSON(ctx, &m); err != nil {
-			return nil, err
-		}
-		if err := s.take(&m); err != nil {
+		if err := s.receive(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -87,6 +83,15 @@ func (s *stream) Next(ctx context.Context) (*driver.Event, error) {
 	s.events = s.events[1:]
 	e.RequestID = s.requestID
 	return e, nil
+}
+
+// receive takes the next message.
+func (s *stream) receive(ctx context.Context) error {
+	var m message
+	if err := s.ReadJSON(ctx, &m); err != nil {
+		return err
+	}
+	return s.take(&m)
 }
 
 func (s *stream) tell(e *driver.Event) { s.events = append(s.events, e) }

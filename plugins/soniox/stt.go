@@ -200,14 +200,15 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	if err != nil {
 		return nil, err
 	}
-	if err := ws.WriteJSON(ctx, r.config(o)); err != nil {
-		ws.Close()
-		return nil, err
-	}
 	s := &stream{Socket: ws, peer: &r.Peer}
 	if len(r.o.Languages) == 1 {
 		s.language = r.o.Languages[0]
 	}
 	s.language = cmp.Or(o.Language, s.language)
+	if err := ws.WriteJSON(ctx, r.config(o)); err != nil {
+		err = wire.LastWords(err, s.receive)
+		ws.Close()
+		return nil, err
+	}
 	return s, nil
 }

@@ -39,7 +39,10 @@ type stream struct {
 // begin starts the recognition and waits until audio may be sent.
 func (s *stream) begin(ctx context.Context, start *startRecognition) error {
 	if err := s.WriteJSON(ctx, start); err != nil {
-		return err
+		return wire.LastWords(err, func(ctx context.Context) error {
+			_, err := s.read(ctx, "start")
+			return err
+		})
 	}
 	for {
 		m, err := s.read(ctx, "start")

@@ -166,6 +166,7 @@ func TestNamedErrorsHaveAStatus(t *testing.T) {
 				if inBand {
 					_ = ws.Send(map[string]any{"message": "Error", "type": name, "reason": "because of " + sandbox.DefaultKey}, false)
 				}
+				_, _, _ = ws.Read() // what is not read when a connection closes resets it
 				ws.Close(max(code, 1000), name)
 			}, func(*sandbox.Call) bool { return true })
 			_, err := at(t, box, STTOptions{}).Open(t.Context(), driver.Options{})
