@@ -39,18 +39,21 @@ func TestSTTConformance(t *testing.T) {
 		"ink-2":       {TurnStart: opt.Some(0.7), TurnTimeout: time.Second, Keyterms: []string{"Parley"}},
 		"ink-whisper": {Language: "de-AT"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			stttest.Run(t, stttest.Harness{
-				Speech: sandbox.EarSpeech(sttRate), Text: sandbox.EarText, Secret: sandbox.DefaultKey,
-				Start: func(t testing.TB, p fault.Plan) stttest.Provider {
-					box, r := listener(t, p, o)
-					return stttest.Provider{Driver: r, Served: func() stttest.Served {
-						return stttest.Served{Audio: box.Audio(), Calls: box.Calls(), Dials: box.Dials(), Open: box.Open()}
-					}}
-				},
+		h := stttest.Harness{
+			Speech: sandbox.EarSpeech(sttRate), Text: sandbox.EarText, Secret: sandbox.DefaultKey,
+			Start: func(t testing.TB, p fault.Plan) stttest.Provider {
+				box, d := listener(t, p, o)
+				return stttest.Provider{Driver: d, Served: func() stttest.Served {
+					return stttest.Served{Audio: box.Audio(), Calls: box.Calls(), Dials: box.Dials(), Open: box.Open()}
+				}}
+			},
+		}
+		for _, c := range stttest.Cases() {
+			t.Run(name+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				c.Run(t, h)
 			})
-		})
+		}
 	}
 }
 

@@ -45,7 +45,12 @@ func ttsHarness(o TTSOptions, bo elevenlabsbox.TTSOptions) ttstest.Harness {
 
 func TestTTSConformance(t *testing.T) {
 	t.Parallel()
-	ttstest.Run(t, ttsHarness(TTSOptions{Language: "en-US"}, elevenlabsbox.TTSOptions{}))
+	for _, c := range ttstest.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			c.Run(t, ttsHarness(TTSOptions{Language: "en-US"}, elevenlabsbox.TTSOptions{}))
+		})
+	}
 }
 
 // Text by a schedule, and times that count from the start, have the same failures.

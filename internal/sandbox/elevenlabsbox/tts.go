@@ -89,10 +89,11 @@ type connection struct {
 // speech is one context.
 type speech struct {
 	id      string
-	waiting string      // text that is not flushed
-	texted  bool        // text was billed
-	texts   chan string // size 1024: no test has more pieces
-	closed  bool        // by the client
+	waiting string        // text that is not flushed
+	texted  bool          // text was billed
+	texts   chan string   // size 1024: no test has more pieces
+	closed  bool          // by the client
+	bye     chan struct{} // closed then
 	fault   fault.Kind
 	end     func()
 }
@@ -161,12 +162,13 @@ func (n *connection) take(m *message) bool {
 	if m.Close {
 		sp.closed = true
 		close(sp.texts)
+		close(sp.bye)
 	}
 	return true
 }
 
 func (n *connection) begin(id string) {
-	sp := &speech{id: id, texts: make(chan string, 1024)}
+	sp := &speech{id: id, texts: make(chan string, 1024), bye: make(chan struct{})}
 	sp.fault, sp.end = n.ws.Stream()
 	n.contexts[id] = sp
 	n.wg.Go(func() { n.speak(sp) })
@@ -232,6 +234,10 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 		m["alignment"], m["normalizedAlignment"] = a, a
 	}
 	if n.ws.Send(m, true) != nil {
+		select {
+		case <-sp.bye:
+		case <-n.ws.Context().Done():
+		}
 		return false
 	}
 	*at += d
