@@ -44,12 +44,12 @@ func newObedient(t *testing.T) *obedient {
 	o := &obedient{}
 	var up websocket.Upgrader
 	o.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		o.dials.Add(1)
 		ws, err := up.Upgrade(w, r, nil)
 		if err != nil {
 			return
 		}
 		defer ws.Close()
-		o.dials.Add(1)
 		for {
 			var c order
 			if ws.ReadJSON(&c) != nil {
