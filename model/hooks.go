@@ -44,6 +44,21 @@ func WithHooks(ctx context.Context, h *Hooks) context.Context {
 	return context.WithValue(ctx, hooksKey{}, h)
 }
 
+// WithFallback returns a context whose calls report their errors as recoverable, since somebody else will
+// do what failed.
+func WithFallback(ctx context.Context) context.Context {
+	h, _ := ctx.Value(hooksKey{}).(*Hooks)
+	if h == nil || h.OnError == nil {
+		return ctx
+	}
+	soft := *h
+	soft.OnError = func(ctx context.Context, e ErrorEvent) {
+		e.Recoverable = true
+		h.OnError(ctx, e)
+	}
+	return WithHooks(ctx, &soft)
+}
+
 // ReportError hands e to the hooks of ctx, if there are any.
 func ReportError(ctx context.Context, e ErrorEvent) {
 	if h, _ := ctx.Value(hooksKey{}).(*Hooks); h != nil && h.OnError != nil {

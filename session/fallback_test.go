@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,8 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/stt"
+	sttscripted "github.com/parley-go/parley/stt/scripted"
 	"github.com/parley-go/parley/tts"
 	ttsscripted "github.com/parley-go/parley/tts/scripted"
 )
@@ -147,6 +151,44 @@ func TestFallbackProbeIsNotHeard(t *testing.T) {
 		used, _ := rep.Usage.LLM("first", "mind")
 		if stated := mind.Stated(); used.InputTokens != stated.PromptTokens || used.OutputTokens != stated.CompletionTokens || used.OutputTokens != 7 {
 			t.Errorf("usage %+v, the model stated %+v", used, stated)
+		}
+	})
+}
+
+// The recogniser fails while the user speaks. Another one hears all of it.
+func TestC112FallbackWhileTheUserSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Text: "Good day to you"})
+		first := sttscripted.New(&sttscripted.Options{
+			Info:   model.Info{Label: "broken.STT", Provider: "broken", Model: "ears"},
+			Faults: []sttscripted.Fault{{Call: 0, After: 1500 * time.Millisecond}, {Call: 1}},
+		})
+		c.opt.STT = stt.Fallback(nil, stt.New(first, nil), c.opt.STT)
+		c.start(nil)
+		c.says(1, 2, "Hello")
+		c.until(8)
+		rep := c.close()
+		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Good day to you")
+		used, _ := rep.Usage.STT("broken", "ears")
+		if n := first.Ledger().Audio; used.AudioDuration != n || n == 0 {
+			t.Errorf("usage of the first recogniser %+v, it got %v", used, n)
+		}
+		used, _ = rep.Usage.STT("script", "stt")
+		if used.AudioDuration != c.stt.heard {
+			t.Errorf("usage of the second recogniser %+v, it got %v", used, c.stt.heard)
+		}
+		told := 0
+		for _, e := range c.events {
+			if x, ok := e.(session.ModelAvailabilityChanged); ok && x.EventType() == "stt_availability_changed" && !x.Available {
+				told++
+			}
+		}
+		if told != 1 {
+			t.Errorf("told %d times that the recogniser fails", told)
+		}
+		data, err := json.Marshal(rep)
+		if err != nil || !strings.Contains(string(data), `{"available":false,"created_at"`) {
+			t.Errorf("the report does not say so: %v", err)
 		}
 	})
 }

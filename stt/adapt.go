@@ -61,7 +61,7 @@ func Adapt(m *Model, v *vad.Model, o *AdaptOptions) *Model {
 		return m
 	}
 	a := New(&adapter{m: m, v: v, o: o.defaults(m.caps)}, nil)
-	a.quiet, a.inner = true, m
+	a.quiet, a.inner, a.multi = true, m, m.multi
 	a.conn.MaxRetry = 0            // m tries again itself
 	a.conn.Timeout = 1 * time.Hour // and bounds its own calls
 	return a
@@ -74,7 +74,7 @@ type adapter struct {
 	o AdaptOptions
 }
 
-func (a *adapter) Info() model.Info { return a.m.info }
+func (a *adapter) Info() model.Info { return a.m.Info() }
 
 func (a *adapter) Capabilities() Capabilities {
 	c := a.m.caps

@@ -329,7 +329,7 @@ func (s *adapted) cutLong() {
 func (s *adapted) queue(j *job) {
 	if len(s.pending) >= maxPending {
 		s.fail(&model.Error{
-			Kind: model.KindTimeout, Provider: s.a.m.info.Provider, Op: "recognize", Err: errTooSlow,
+			Kind: model.KindTimeout, Provider: s.a.m.Info().Provider, Op: "recognize", Err: errTooSlow,
 		})
 		return
 	}

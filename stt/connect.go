@@ -26,8 +26,11 @@ const (
 var errEarlyEnd = errors.New("provider ended the stream before its input")
 
 // run is the goroutine of a stream: one connection after the other.
-func (s *Stream) run(d driver.Streamer) {
-	err := s.connectAll(d)
+func (s *Stream) run() {
+	err := s.transcribe()
+	if err != nil && s.ctx.Err() == nil {
+		err = fmt.Errorf("stt: stream: %w", err)
+	}
 	s.account(s.usage.disconnected)
 	s.mu.Lock()
 	s.isOver, s.err = true, err
@@ -37,11 +40,12 @@ func (s *Stream) run(d driver.Streamer) {
 	close(s.done)
 }
 
-func (s *Stream) connectAll(d driver.Streamer) error {
+// connectAll has the present model transcribe until the end, or until it has failed too often.
+func (s *Stream) connectAll() error {
 	retries := 0
 	for {
 		began := time.Now()
-		gotFinal, err := s.connect(d, retries)
+		gotFinal, err := s.connect()
 		if s.ctx.Err() != nil {
 			return s.ctx.Err()
 		}
@@ -49,14 +53,14 @@ func (s *Stream) connectAll(d driver.Streamer) error {
 			return nil
 		}
 		if gotFinal || time.Since(began) >= stable {
-			retries = 0
+			retries, s.tried = 0, nil
 		}
-		again := retries < s.m.conn.MaxRetry && model.Retryable(err)
-		s.m.report(s.ctx, err, again, retries)
+		again := retries < s.conn.MaxRetry && model.Retryable(err)
+		s.who.report(s.ctx, err, again || s.mayPassOn(), retries)
 		if !again {
-			return fmt.Errorf("stt: stream: %w", attempt.Exhausted(s.m.info, "stream", retries+1, err))
+			return attempt.Exhausted(s.who.info, "stream", retries+1, err)
 		}
-		if s.m.conn.Wait(s.ctx, retries, err) != nil {
+		if s.conn.Wait(s.ctx, retries, err) != nil {
 			return s.ctx.Err()
 		}
 		retries++
@@ -66,6 +70,8 @@ func (s *Stream) connectAll(d driver.Streamer) error {
 // connection is one attempt: a stream of the driver and where its times start.
 type connection struct {
 	s      *Stream
+	m      *Model
+	conv   *converter // nil: audio goes out as it is kept
 	d      driver.Stream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -75,15 +81,15 @@ type connection struct {
 }
 
 // connect runs one connection to its end; nil means that the input ended and everything came back.
-func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
-	ds, err := s.open(d)
+func (s *Stream) connect() (gotFinal bool, err error) {
+	ds, err := s.open()
 	if err != nil {
 		return false, err
 	}
-	c := &connection{s: s, d: ds, offset: s.rewind(), fed: make(chan error, 1)}
+	c := &connection{s: s, m: s.who, d: ds, offset: s.rewind(), fed: make(chan error, 1)}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
-	c.dog = attempt.NewWatchdog(s.m.conn.Timeout, func() {
-		c.cancel(attempt.Timeout(s.m.info, "finish", s.m.conn.Timeout))
+	c.dog = attempt.NewWatchdog(s.conn.Timeout, func() {
+		c.cancel(attempt.Timeout(s.who.info, "finish", s.conn.Timeout))
 	})
 	stop := context.AfterFunc(c.ctx, c.close)
 	go func() { c.fed <- c.feed() }()
@@ -114,21 +120,32 @@ func (s *Stream) connect(d driver.Streamer, n int) (gotFinal bool, err error) {
 	return gotFinal, err
 }
 
-func (s *Stream) open(d driver.Streamer) (ds driver.Stream, err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.m.conn.Timeout)
+func (s *Stream) open() (ds driver.Stream, err error) {
+	d, ok := s.who.d.(driver.Streamer)
+	if !ok {
+		return nil, s.who.protocolError("open", "driver does not stream")
+	}
+	ctx, o := s.ctx, s.o
+	if s.member != nil {
+		o = *accepted(s.who, &s.o)
+	}
+	if s.who.quiet && s.mayPassOn() {
+		ctx = model.WithFallback(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.conn.Timeout)
 	defer cancel()
-	err = attempt.Guard(s.m.info, "open", func() (err error) {
-		ds, err = d.Open(ctx, s.o)
+	err = attempt.Guard(s.who.info, "open", func() (err error) {
+		ds, err = d.Open(ctx, o)
 		return err
 	})
 	if err == nil && ds == nil {
-		err = s.m.protocolError("open", "driver returned no stream")
+		err = s.who.protocolError("open", "driver returned no stream")
 	}
 	if err != nil {
-		return nil, attempt.Classify(s.ctx, s.m.info, "open", s.m.conn.Timeout, err)
+		return nil, attempt.Classify(s.ctx, s.who.info, "open", s.conn.Timeout, err)
 	}
-	if a, ok := ds.(driver.Connected); ok && !s.m.quiet {
-		e := &metrics.STT{Header: s.m.header(metrics.Measured), Streamed: true, Acquired: true}
+	if a, ok := ds.(driver.Connected); ok && !s.who.quiet {
+		e := &metrics.STT{Header: s.who.header(metrics.Measured), Streamed: true, Acquired: true}
 		e.AcquireTime, e.ConnectionReused = a.Acquired()
 		metrics.Record(s.ctx, e)
 	}
@@ -140,6 +157,7 @@ func (s *Stream) rewind() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next, s.flushed = s.in.base, 0
+	s.speakers.reset() // a new connection numbers them anew
 	for len(s.flushes) > 0 && s.flushes[0] < s.in.base {
 		s.flushes = s.flushes[1:]
 	}
@@ -148,7 +166,7 @@ func (s *Stream) rewind() int64 {
 }
 
 func (c *connection) close() {
-	_ = attempt.Guard(c.s.m.info, "close", c.d.Close)
+	_ = attempt.Guard(c.m.info, "close", c.d.Close)
 }
 
 // step is one thing to send.
@@ -164,8 +182,8 @@ const (
 
 // feed sends what is in the backlog, until the connection ends or the input does.
 func (c *connection) feed() error {
-	timeout := c.s.m.conn.Timeout
-	stuck := time.AfterFunc(timeout, func() { c.cancel(attempt.Timeout(c.s.m.info, "push", timeout)) })
+	timeout := c.s.conn.Timeout
+	stuck := time.AfterFunc(timeout, func() { c.cancel(attempt.Timeout(c.m.info, "push", timeout)) })
 	stuck.Stop()
 	var buf []int16
 	for ended := false; !ended; {
@@ -226,16 +244,53 @@ func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 }
 
 func (c *connection) send(what step, f audio.Frame) error {
-	return attempt.Guard(c.s.m.info, "push", func() error {
+	return attempt.Guard(c.m.info, "push", func() error {
 		switch what {
 		case sendFlush:
 			return c.d.Flush(c.ctx)
 		case sendEnd:
+			if err := c.push(c.tail()); err != nil {
+				return err
+			}
 			return c.d.CloseSend(c.ctx)
 		default:
-			return c.d.Push(c.ctx, f)
+			f, err := c.convert(f)
+			if err != nil {
+				return err
+			}
+			return c.push(f)
 		}
 	})
+}
+
+func (c *connection) push(f audio.Frame) error {
+	if len(f.Data) == 0 {
+		return nil
+	}
+	return c.d.Push(c.ctx, f)
+}
+
+// convert makes f what the model takes, should it be another rate than the one the stream keeps.
+func (c *connection) convert(f audio.Frame) (audio.Frame, error) {
+	rate := c.m.caps.SampleRate
+	if rate == 0 || rate == f.Rate {
+		return f, nil
+	}
+	if c.conv == nil {
+		conv, err := newConverter(f, rate)
+		if err != nil {
+			return f, err
+		}
+		c.conv = conv
+	}
+	return audio.Frame{Data: c.conv.convert(f), Rate: rate, Channels: 1}, nil
+}
+
+func (c *connection) tail() audio.Frame {
+	if c.conv == nil {
+		return audio.Frame{}
+	}
+	return audio.Frame{Data: c.conv.tail(), Rate: c.conv.out, Channels: 1}
 }
 
 func (c *connection) sent(what step) {
@@ -266,7 +321,7 @@ func (c *connection) receive() (gotFinal bool, err error) {
 	for {
 		var e *Event
 		c.dog.Wait()
-		err := attempt.Guard(c.s.m.info, "receive", func() (err error) {
+		err := attempt.Guard(c.m.info, "receive", func() (err error) {
 			e, err = c.d.Next(c.ctx)
 			return err
 		})
@@ -277,7 +332,7 @@ func (c *connection) receive() (gotFinal bool, err error) {
 		case err != nil:
 			return gotFinal, err
 		case e == nil:
-			return gotFinal, c.s.m.protocolError("receive", "driver returned no event")
+			return gotFinal, c.m.protocolError("receive", "driver returned no event")
 		}
 		gotFinal = gotFinal || e.Kind == Final
 		if !c.deliver(e) {
@@ -294,7 +349,7 @@ func (s *Stream) endOfStream() error {
 		return nil
 	}
 	return &model.Error{
-		Kind: model.KindConnection, Provider: s.m.info.Provider, Op: "stream",
+		Kind: model.KindConnection, Provider: s.who.info.Provider, Op: "stream",
 		Err: errEarlyEnd,
 	}
 }
@@ -314,6 +369,12 @@ func (c *connection) deliver(e *Event) bool {
 	c.shift(e)
 	if e.Kind == Final {
 		s.acknowledge(e)
+		if e.Text() != "" {
+			s.works()
+		}
+	}
+	if !s.tellApart(e) {
+		return true
 	}
 	select {
 	case s.events <- e:

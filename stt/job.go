@@ -51,16 +51,18 @@ func (s *adapted) newJob(kind runKind, g *segment) *job {
 
 // start runs the job on a goroutine that ends with it, with its cancel, or with the stream.
 func (s *adapted) start(j *job) {
-	ctx, retries := s.guessCtx, 0
+	ctx, conn := s.guessCtx, s.a.m.conn
 	if j.kind == finalRun {
-		ctx, retries = s.ctx, s.a.m.conn.MaxRetry
+		ctx = s.ctx
+	} else {
+		conn.MaxRetry = 0
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	j.started, j.cancel = true, cancel
 	go func() {
 		defer cancel()
 		began := time.Now()
-		r, err := s.a.m.recognize(ctx, j.frame, &s.o, retries)
+		r, err := s.a.m.recognize(ctx, j.frame, &s.o, how{conn: conn, life: s.ctx})
 		s.finished(j, r, err, time.Since(began))
 	}()
 }
@@ -107,7 +109,7 @@ func (s *adapted) deliver() {
 		s.pending = s.pending[1:]
 		s.startFinals()
 		s.mu.Unlock()
-		s.a.m.bookRun(s.ctx, j.run)
+		j.run.book(s.ctx)
 		s.mu.Lock()
 		if j.run.result.Text != "" {
 			s.put(s.transcript(Final, j))

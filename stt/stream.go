@@ -11,7 +11,7 @@ import (
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/stt/driver"
+	"github.com/parley-go/parley/model"
 )
 
 const (
@@ -38,6 +38,7 @@ const (
 type Stream struct {
 	m      *Model
 	o      Options
+	conn   model.ConnOptions
 	user   context.Context // as given
 	ctx    context.Context // ends with user or Close
 	cancel context.CancelFunc
@@ -45,47 +46,64 @@ type Stream struct {
 	events chan *Event
 	wake   chan struct{} // one token: there is something to send
 	closed chan struct{}
-	done   chan struct{} // the goroutine ended
+	done   chan struct{}  // the goroutine ended
+	probes sync.WaitGroup // of a Fallback; they end with the stream
 
-	mu      sync.Mutex
-	window  time.Duration
-	conv    *converter // nil before the first audio
-	in      backlog
-	next    int64   // position of the next sample to send
-	flushes []int64 // positions where a flush was asked for
-	flushed int     // how many of them were sent on this connection
-	ended   bool
-	isOver  bool  // no more events will come
-	err     error // why, nil for a good end
-	losing  bool  // unsent audio is being forgotten
-	usage   usage
+	mu       sync.Mutex
+	who      *Model    // transcribes, or did
+	member   *member   // of a Fallback, the same
+	also     []*Stream // probes, which hear the same
+	probed   []*member // whom they are to find well
+	tried    []failure // models in a row; of the goroutine that runs the stream
+	speakers *speakers // nil: they are not told apart
+	window   time.Duration
+	conv     *converter // nil before the first audio
+	in       backlog
+	next     int64   // position of the next sample to send
+	flushes  []int64 // positions where a flush was asked for
+	flushed  int     // how many of them were sent on this connection
+	ended    bool
+	isOver   bool  // no more events will come
+	err      error // why, nil for a good end
+	losing   bool  // unsent audio is being forgotten
+	usage    usage
 }
 
 // Stream starts a live transcription; o may be nil. ctx governs its whole life: when it ends the
 // stream ends, and its recorder, tags and hooks get the stream's metrics and errors. The caller
 // closes the stream. Only models whose Streaming is true have streams.
 func (m *Model) Stream(ctx context.Context, o *Options) (*Stream, error) {
-	return m.stream(ctx, o, replayWindow)
+	return m.stream(ctx, o, how{conn: m.conn, window: replayWindow})
 }
 
-func (m *Model) stream(ctx context.Context, o *Options, window time.Duration) (*Stream, error) {
-	d, ok := m.d.(driver.Streamer)
-	if !ok {
+// how is what a caller does not decide about a recognition.
+type how struct {
+	conn    model.ConnOptions
+	window  time.Duration   // of a stream
+	outcome metrics.Outcome // of its usage
+	life    context.Context // probes end with it; nil: when their time is up
+}
+
+func (m *Model) stream(ctx context.Context, o *Options, how how) (*Stream, error) {
+	if !m.Streaming() {
 		return nil, ErrNotStreaming
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	s := &Stream{
-		m: m, o: optionsOf(o), user: ctx, window: window,
+		m: m, o: optionsOf(o), user: ctx, who: m, conn: how.conn, window: how.window,
 		events: make(chan *Event, eventQueue),
 		wake:   make(chan struct{}, 1),
 		closed: make(chan struct{}),
 		done:   make(chan struct{}),
 	}
-	s.usage.m = m
+	s.usage.m, s.usage.outcome = m, how.outcome
+	if m.multi != nil {
+		s.speakers = newSpeakers(*m.multi)
+	}
 	s.ctx, s.cancel = context.WithCancel(ctx)
-	go s.run(d)
+	go s.run()
 	return s, nil
 }
 
@@ -108,11 +126,17 @@ func (s *Stream) Push(f audio.Frame) error {
 		s.mu.Unlock()
 		return err
 	}
-	lost := s.append(s.conv.convert(f))
+	data := s.conv.convert(f)
+	s.speakers.hear(data, s.conv.out)
+	lost := s.append(data)
+	who := s.who
+	for _, p := range s.also {
+		_ = p.Push(f)
+	}
 	s.mu.Unlock()
 	s.signal()
 	if lost {
-		s.m.report(s.ctx, errors.New("stt: provider takes audio too slowly: dropped what waited for 30 s"), true, 0)
+		who.report(s.ctx, errors.New("stt: provider takes audio too slowly: dropped what waited for 30 s"), true, 0)
 	}
 	return nil
 }
@@ -164,8 +188,18 @@ func (s *Stream) Flush() error {
 		s.flushed = max(s.flushed-1, 0)
 	}
 	s.flushes = append(s.flushes, s.in.head)
+	for _, p := range s.also {
+		_ = p.Flush()
+	}
 	s.signal()
 	return nil
+}
+
+// Info says who transcribes: of a Fallback, the model that is used now.
+func (s *Stream) Info() model.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.who.Info()
 }
 
 // EndInput says that no more audio will come: Next returns the remaining events and then io.EOF.
@@ -180,6 +214,9 @@ func (s *Stream) EndInput() error {
 		s.append(s.conv.tail())
 	}
 	s.ended = true
+	for _, p := range s.also {
+		_ = p.EndInput()
+	}
 	s.signal()
 	return nil
 }
@@ -231,6 +268,7 @@ func (s *Stream) Close() error {
 	}
 	s.mu.Unlock()
 	s.cancel()
+	s.probes.Wait() // which s.cancel ends
 	t := time.NewTimer(closeWait)
 	defer t.Stop()
 	select {
@@ -274,9 +312,9 @@ func (s *Stream) signal() {
 // account runs one of the bookings of the account and records its event, outside of the lock.
 func (s *Stream) account(book func() *metrics.STT) {
 	s.mu.Lock()
-	e := book()
+	e, quiet := book(), s.usage.m.quiet
 	s.mu.Unlock()
-	if e != nil && !s.m.quiet {
+	if e != nil && !quiet {
 		metrics.Record(s.ctx, e)
 	}
 }

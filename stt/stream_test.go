@@ -150,7 +150,7 @@ func TestEventsComeInOrderAndPushedAudioIsBooked(t *testing.T) {
 	})
 }
 
-func TestDroppedConnectionIsReplayedWithGrowingTimes(t *testing.T) {
+func TestC115DroppedConnectionIsReplayedWithGrowingTimes(t *testing.T) {
 	for name, kind := range map[string]scripted.FaultKind{"error": scripted.Fail, "hang up": scripted.Hangup} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -273,7 +273,7 @@ func TestFinalResetsTheRetries(t *testing.T) {
 	})
 }
 
-func TestErrorsThatRetryingCannotHelpAreFinal(t *testing.T) {
+func TestC115ErrorsThatRetryingCannotHelpAreFinal(t *testing.T) {
 	for name, f := range map[string]scripted.Fault{
 		"status 401": {Err: &model.Error{Kind: model.KindStatus, Status: 401}},
 		"panic":      {Kind: scripted.Panic},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,13 @@ type (
 	Options      = driver.Options
 	Result       = driver.Result
 	UsageReport  = driver.UsageReport
+	Role         = driver.Role
+)
+
+// The roles of speakers, which MultiSpeaker tells.
+const (
+	Primary    = driver.Primary
+	Background = driver.Background
 )
 
 // The kinds of events. A stream of this package never delivers Usage: it becomes metrics.
@@ -67,7 +75,9 @@ type Model struct {
 	conn model.ConnOptions
 	// quiet models are adapters around a model that reports errors and usage itself.
 	quiet bool
-	inner *Model // of an adapter, else nil
+	inner *Model               // of an adapter, else nil
+	group *group               // of a Fallback, which has no driver, else nil
+	multi *MultiSpeakerOptions // nil: speakers are not told apart
 }
 
 // New returns the model over a driver; o may be nil.
@@ -81,13 +91,24 @@ func New(d driver.STT, o *ModelOptions) *Model {
 }
 
 // Info says who does the work.
-func (m *Model) Info() model.Info { return m.info }
+func (m *Model) Info() model.Info {
+	switch {
+	case m.inner != nil:
+		return m.inner.Info()
+	case m.group != nil:
+		return m.group.First().Info()
+	}
+	return m.info
+}
 
 // Capabilities says what the model can do.
 func (m *Model) Capabilities() Capabilities { return m.caps }
 
 // Streaming reports whether Stream works.
 func (m *Model) Streaming() bool {
+	if m.group != nil {
+		return !slices.ContainsFunc(m.group.Models(), func(m *Model) bool { return !m.Streaming() })
+	}
 	_, ok := m.d.(driver.Streamer)
 	return ok
 }
@@ -103,47 +124,56 @@ func (m *Model) Recognize(ctx context.Context, f audio.Frame, o *Options) (*Resu
 	if err := f.Validate(); err != nil {
 		return nil, fmt.Errorf("stt: recognize: %w", err)
 	}
-	if _, ok := m.d.(driver.Recognizer); !ok {
-		return m.recognizeStreamed(ctx, f, o)
-	}
-	r, err := m.recognize(ctx, f, o, m.conn.MaxRetry)
+	r, err := m.recognize(ctx, f, o, how{conn: m.conn})
 	if err != nil {
 		return nil, err
 	}
-	m.bookRun(ctx, r)
+	r.book(ctx)
 	return r.result, nil
 }
 
 // run is a successful recognition that may be booked once its result is used.
 type run struct {
+	m        *Model // who did it
+	booked   bool   // it was a stream, which books itself
+	outcome  metrics.Outcome
 	result   *Result
 	audio    time.Duration // submitted
 	took     time.Duration // the successful attempt
 	attempts int           // failed ones before it
 }
 
-// recognize calls the Recognizer with retries and books nothing.
-func (m *Model) recognize(ctx context.Context, f audio.Frame, o *Options, retries int) (*run, error) {
+// recognize transcribes, and leaves the booking to the caller.
+func (m *Model) recognize(ctx context.Context, f audio.Frame, o *Options, how how) (*run, error) {
+	if m.inner != nil {
+		return m.inner.recognize(ctx, f, o, how)
+	}
+	if m.group != nil {
+		return m.recognizeAny(ctx, f, o, how)
+	}
+	if _, ok := m.d.(driver.Recognizer); !ok {
+		return m.recognizeStreamed(ctx, f, o, how)
+	}
 	f, err := convert(f, m.caps.SampleRate)
 	if err != nil {
 		return nil, fmt.Errorf("stt: recognize: %w", err)
 	}
-	limit := m.conn.Timeout + f.Duration()
+	limit := how.conn.Timeout + f.Duration()
 	for n := 0; ; n++ {
 		began := time.Now()
 		res, err := m.recognizeOnce(ctx, f, o, limit)
 		if err == nil {
-			return &run{result: res, audio: f.Duration(), took: time.Since(began), attempts: n}, nil
+			return &run{m: m, outcome: how.outcome, result: res, audio: f.Duration(), took: time.Since(began), attempts: n}, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		again := n < retries && model.Retryable(err)
+		again := n < how.conn.MaxRetry && model.Retryable(err)
 		m.report(ctx, err, again, n)
 		if !again {
 			return nil, fmt.Errorf("stt: recognize: %w", attempt.Exhausted(m.info, "recognize", n+1, err))
 		}
-		if err := m.conn.Wait(ctx, n, err); err != nil {
+		if err := how.conn.Wait(ctx, n, err); err != nil {
 			return nil, err
 		}
 	}
@@ -163,8 +193,9 @@ func (m *Model) recognizeOnce(ctx context.Context, f audio.Frame, o *Options, li
 }
 
 // recognizeStreamed transcribes with a model that only streams; the stream books the usage.
-func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options) (*Result, error) {
-	s, err := m.stream(ctx, o, wholeUtterance)
+func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options, how how) (*run, error) {
+	how.window = wholeUtterance
+	s, err := m.stream(ctx, o, how)
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +212,7 @@ func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options
 		e, err := s.Next()
 		if errors.Is(err, io.EOF) {
 			res.Text = strings.Join(texts, " ")
-			return res, nil
+			return &run{m: m, outcome: how.outcome, result: res, audio: f.Duration(), booked: true}, nil
 		}
 		if err != nil {
 			return nil, err
@@ -201,10 +232,13 @@ func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options
 	}
 }
 
-// bookRun records the one metrics event of a batch recognition.
-func (m *Model) bookRun(ctx context.Context, r *run) {
-	e := &metrics.STT{Header: m.header(metrics.Measured), Duration: r.took, AudioDuration: r.audio}
-	e.RequestID, e.Attempt = r.result.RequestID, r.attempts
+// book records the one metrics event of a batch recognition.
+func (r *run) book(ctx context.Context) {
+	if r.booked {
+		return
+	}
+	e := &metrics.STT{Header: r.m.header(metrics.Measured), Duration: r.took, AudioDuration: r.audio}
+	e.RequestID, e.Attempt, e.Outcome = r.result.RequestID, r.attempts, r.outcome
 	if e.RequestID == "" {
 		e.RequestID = metrics.NewID("stt_")
 	}

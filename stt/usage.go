@@ -18,6 +18,7 @@ const inFlight = time.Second
 // that no report covered is booked when a connection ends. It belongs to the stream's lock.
 type usage struct {
 	m         *Model
+	outcome   metrics.Outcome // of all that is booked
 	requestID string
 	stated    bool          // the provider reports durations
 	unbooked  time.Duration // sent since the last booking or report
@@ -84,6 +85,6 @@ func (u *usage) event(src metrics.Source) *metrics.STT {
 		u.requestID = metrics.NewID("stt_")
 	}
 	e := &metrics.STT{Header: u.m.header(src), Streamed: true}
-	e.RequestID = u.requestID
+	e.RequestID, e.Outcome = u.requestID, u.outcome
 	return e
 }

@@ -112,8 +112,18 @@ type Alternative struct {
 	Start, End time.Duration
 	Confidence float64 // 0..1; 0 when unknown
 	SpeakerID  string
+	Role       Role // of the speaker; drivers leave it alone
 	Words      []Word
 }
+
+// Role is what somebody is to the conversation.
+type Role string
+
+// The roles; the empty one means that nobody told.
+const (
+	Primary    Role = "primary"    // the one to talk with
+	Background Role = "background" // anybody else
+)
 
 // Word is a word with its time.
 type Word struct {
