@@ -19,6 +19,7 @@ type Call struct {
 	R     *http.Request
 	Fault fault.Kind
 	end   func()
+	grpc  bool // refusals are in gRPC's form
 }
 
 // strike does the faults that need no answer of the provider; true when that was all.
@@ -66,6 +67,10 @@ func (c *Call) hijack(hard bool) {
 
 // Refuse answers with an error in the provider's form.
 func (c *Call) Refuse(status int, message string) {
+	if c.grpc {
+		c.refuseGRPC(status, message)
+		return
+	}
 	JSON(c.W, status, c.errs(status, message))
 }
 

@@ -14,9 +14,9 @@ const settled = 60 * time.Millisecond
 // Inbox is what a client sends on a socket: read at once and handed on in order, so that a stream that
 // falls silent goes on to take, and to bill.
 type Inbox struct {
-	s    *Socket
-	wake chan struct{} // one token: something came
-	over chan struct{} // closed when nothing more will come
+	struck func() bool   // a fault is about to strike
+	wake   chan struct{} // one token: something came
+	over   chan struct{} // closed when nothing more will come
 
 	mu     sync.Mutex
 	queue  []inboxed
@@ -31,13 +31,22 @@ type inboxed struct {
 // Inbox reads the socket from now on, on a goroutine that ends with it; take sees each message as it
 // comes. Nobody else may call Read.
 func (s *Socket) Inbox(take func(binary bool, data []byte)) *Inbox {
-	b := &Inbox{s: s, wake: make(chan struct{}, 1), over: make(chan struct{})}
-	s.c.wg.Add(1)
+	return s.c.inbox(s.Read, take, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.c.Fault != fault.None && !s.over && s.ctx.Err() == nil
+	})
+}
+
+// inbox is what read gives, until it fails.
+func (c *Call) inbox(read func() (binary bool, data []byte, err error), take func(binary bool, data []byte), struck func() bool) *Inbox {
+	b := &Inbox{struck: struck, wake: make(chan struct{}, 1), over: make(chan struct{})}
+	c.wg.Add(1)
 	go func() {
-		defer s.c.wg.Done()
+		defer c.wg.Done()
 		defer close(b.over)
 		for {
-			binary, data, err := s.Read()
+			binary, data, err := read()
 			if err != nil {
 				return
 			}
@@ -87,15 +96,13 @@ func (b *Inbox) Next(limit time.Duration) (binary bool, data []byte, err error) 
 
 // first is the oldest message; or how long to wait, when the client is not done sending.
 func (b *Inbox) first() (*inboxed, time.Duration) {
-	b.s.mu.Lock()
-	struck := b.s.c.Fault != fault.None && !b.s.over
-	b.s.mu.Unlock()
+	struck := b.struck()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.queue) == 0 {
 		return nil, 0
 	}
-	if wait := settled - time.Since(b.newest); struck && wait > 0 && b.s.ctx.Err() == nil {
+	if wait := settled - time.Since(b.newest); struck && wait > 0 {
 		return nil, wait
 	}
 	m := b.queue[0]

@@ -72,7 +72,9 @@ func New(o Options) (*Server, error) {
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.Plan(o.Plan)
-	s.http = &http.Server{Handler: s.mux, BaseContext: func(net.Listener) context.Context { return s.ctx }}
+	s.http = &http.Server{Handler: s.mux, BaseContext: func(net.Listener) context.Context { return s.ctx }, Protocols: &http.Protocols{}}
+	s.http.Protocols.SetHTTP1(true)
+	s.http.Protocols.SetUnencryptedHTTP2(true) // for gRPC
 	s.wg.Go(func() { _ = s.http.Serve(listener{ln, s}) })
 	return s, nil
 }

@@ -27,11 +27,14 @@ type trace struct {
 	mu                               sync.Mutex
 	f                                Facts
 	asked, got, dnsAt, dialAt, tlsAt time.Time
+
+	have chan struct{} // closed when there is a connection
+	once sync.Once
 }
 
 // traced returns ctx so that what net/http and the dialers do in it is noted in the trace.
 func traced(ctx context.Context) (context.Context, *trace) {
-	t := &trace{asked: time.Now()}
+	t := &trace{asked: time.Now(), have: make(chan struct{})}
 	note := func(f func(now time.Time)) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -61,6 +64,7 @@ func traced(ctx context.Context) (context.Context, *trace) {
 		},
 		GotConn: func(i httptrace.GotConnInfo) {
 			note(func(now time.Time) { t.got, t.f.Reused = now, i.Reused })
+			t.once.Do(func() { close(t.have) })
 		},
 	}), t
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
+	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/plugins/google"
+	"github.com/parley-go/parley/stt"
 )
 
 // The model may look things up with Google Search.
@@ -27,5 +30,33 @@ func ExampleNewLLM() {
 			log.Fatal(err)
 		}
 		fmt.Print(chunk.Text)
+	}
+}
+
+// Frames of audio go in, transcripts come out.
+func ExampleNewSTT() {
+	m, err := google.NewSTT(&google.STTOptions{ // GOOGLE_APPLICATION_CREDENTIALS
+		Location: "us-central1", Model: "chirp_2", Languages: []string{"en-US", "de-DE"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := m.Stream(context.Background(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	go func() {
+		_ = s.Push(audio.Silence(time.Second, 16000, 1)) // what the microphone gives
+		_ = s.EndInput()
+	}()
+	for {
+		e, err := s.Next()
+		if err != nil {
+			return // io.EOF after the last event
+		}
+		if e.Kind == stt.Final {
+			fmt.Println(e.Text())
+		}
 	}
 }
