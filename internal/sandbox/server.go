@@ -39,6 +39,9 @@ type Server struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	errs  func(status int, message string) any
+
+	mu      sync.Mutex
+	sockets map[*Socket]struct{}
 }
 
 // Options are the options of a sandbox.
@@ -111,6 +114,37 @@ func (s *Server) Open() int { return int(s.open.Load()) }
 
 // Dials is how many connections were made.
 func (s *Server) Dials() int { return int(s.dials.Load()) }
+
+// HangUp ends all websockets politely, as providers do with connections that are idle for too long.
+func (s *Server) HangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ws := range s.sockets {
+		ws.Close(websocket.CloseNormalClosure, "idle")
+	}
+}
+
+// Sockets is how many websockets are open.
+func (s *Server) Sockets() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sockets)
+}
+
+// track keeps ws for HangUp until it ends.
+func (s *Server) track(ws *Socket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sockets == nil {
+		s.sockets = make(map[*Socket]struct{})
+	}
+	s.sockets[ws] = struct{}{}
+	context.AfterFunc(ws.ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.sockets, ws)
+	})
+}
 
 // Close ends all connections and waits for the handlers.
 func (s *Server) Close() error {

@@ -55,6 +55,7 @@ func (c *Call) socket() *Socket {
 	}
 	s := &Socket{c: c, ws: ws}
 	s.ctx, s.stop = context.WithCancel(c.ctx)
+	c.track(s)
 	context.AfterFunc(s.ctx, func() { _ = ws.Close() })
 	return s
 }
