@@ -117,9 +117,12 @@ func (act *activity) warn(told string) {
 	}
 }
 
-// prewarm lets the language model get ready.
+// prewarm lets the models get ready that are asked from time to time.
 func (act *activity) prewarm() {
 	if m := act.llm; m != nil {
+		act.r.goDo("prewarm", func() { m.Prewarm(act.ctx) })
+	}
+	if m := act.tts; m != nil {
 		act.r.goDo("prewarm", func() { m.Prewarm(act.ctx) })
 	}
 }

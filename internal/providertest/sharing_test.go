@@ -32,7 +32,7 @@ func TestFiftySessionsShareAConnection(t *testing.T) {
 		if err := c.Say("Hi.", nil).Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if conns := c.connections("tts"); len(conns) != 1 || conns[0].Reused != (i > 0) {
+		if conns := c.connections("tts"); len(conns) != 1 || i > 0 && !conns[0].Reused {
 			t.Errorf("session %d: %+v", i, conns)
 		}
 		idle(t, box)

@@ -11,6 +11,9 @@ import (
 // until then is billed; what is on its way when a connection breaks would be on nobody's account.
 const settled = 60 * time.Millisecond
 
+// patience is how long a fault waits for a client that never pauses, such as a live microphone.
+const patience = time.Second
+
 // Inbox is what a client sends on a socket: read at once and handed on in order, so that a stream that
 // falls silent goes on to take, and to bill.
 type Inbox struct {
@@ -26,6 +29,7 @@ type Inbox struct {
 type inboxed struct {
 	binary bool
 	data   []byte
+	at     time.Time
 }
 
 // Inbox reads the socket from now on, on a goroutine that ends with it; take sees each message as it
@@ -52,7 +56,8 @@ func (c *Call) inbox(read func() (binary bool, data []byte, err error), take fun
 			}
 			take(binary, data)
 			b.mu.Lock()
-			b.queue, b.newest = append(b.queue, inboxed{binary, data}), time.Now()
+			b.newest = time.Now()
+			b.queue = append(b.queue, inboxed{binary, data, b.newest})
 			b.mu.Unlock()
 			select {
 			case b.wake <- struct{}{}:
@@ -102,10 +107,10 @@ func (b *Inbox) first() (*inboxed, time.Duration) {
 	if len(b.queue) == 0 {
 		return nil, 0
 	}
-	if wait := settled - time.Since(b.newest); struck && wait > 0 {
+	m := b.queue[0]
+	if wait := min(settled-time.Since(b.newest), patience-time.Since(m.at)); struck && wait > 0 {
 		return nil, wait
 	}
-	m := b.queue[0]
 	b.queue = b.queue[1:]
 	return &m, 0
 }
