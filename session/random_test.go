@@ -20,10 +20,12 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/session/sessiontest"
 	"github.com/parley-go/parley/tts"
+	ttsscripted "github.com/parley-go/parley/tts/scripted"
 	"github.com/parley-go/parley/turn"
 	turnscripted "github.com/parley-go/parley/turn/scripted"
 	"github.com/parley-go/parley/vad"
@@ -65,6 +67,7 @@ func randomSession(t *testing.T, seed uint64) {
 		x.call = c
 		c.llm = scripted.New(&scripted.Options{Respond: x.answer})
 		c.opt.LLM = llm.New(c.llm, nil)
+		x.fallBack()
 		c.opt.MaxUnrecoverableErrors = opt.Off[int]()
 		if rng.IntN(3) == 0 {
 			c.opt.TurnHandling.Interruption.FalseTimeout = opt.Off[time.Duration]()
@@ -124,8 +127,10 @@ type random struct {
 	servers   []*server
 	detectors []*turnscripted.AudioDetector
 	claims    []func()
-	waiting   sync.WaitGroup // who waits for a quiet moment
-	runs      sync.WaitGroup // of Run
+	shaky     *scripted.LLM    // asked first, and often fails; nil for none
+	hoarse    *ttsscripted.TTS // the same of a voice
+	waiting   sync.WaitGroup   // who waits for a quiet moment
+	runs      sync.WaitGroup   // of Run
 	results   []*session.RunResult
 	tasks     atomic.Int64 // that wait
 }
@@ -209,6 +214,40 @@ func (x *random) answer(turn int, r *driver.Request) scripted.Answer {
 		a.Text = fmt.Sprintf("Answer %d goes on for a few words", turn)
 	}
 	return a
+}
+
+// fallBack has, in some sessions, other models asked first that often fail.
+func (x *random) fallBack() {
+	if x.rng.IntN(3) > 0 {
+		return
+	}
+	x.shaky = scripted.New(&scripted.Options{
+		Info: model.Info{Label: "shaky.LLM", Provider: "shaky", Model: "mind"},
+		Respond: func(turn int, _ *driver.Request) scripted.Answer {
+			a := scripted.Answer{TTFT: time.Duration(turn%5) * 200 * time.Millisecond, Delay: 30 * time.Millisecond}
+			switch turn % 4 {
+			case 0:
+				a.Fault = &scripted.Fault{InChat: true, Err: errors.New("overloaded")}
+			case 1:
+				a.Chunks = []driver.Chunk{{Usage: &driver.Usage{PromptTokens: 5}}, {}}
+				a.Fault = &scripted.Fault{After: 1, Err: errors.New("overloaded")}
+			default:
+				a.Text = fmt.Sprintf("The first one answers %d", turn)
+			}
+			return a
+		},
+	})
+	o := ttsscripted.Options{Info: model.Info{Label: "hoarse.TTS", Provider: "hoarse", Model: "voice"}, TTFB: 100 * time.Millisecond, Pace: 50 * time.Millisecond}
+	for i := range 20 {
+		f := ttsscripted.Fault{Call: i, When: ttsscripted.When(x.rng.IntN(3)), Kind: ttsscripted.FaultKind(x.rng.IntN(3)), Audio: 300 * time.Millisecond}
+		if x.rng.IntN(2) == 0 {
+			o.Faults = append(o.Faults, f)
+		}
+	}
+	x.hoarse = ttsscripted.New(&o)
+	x.opt.LLM = llm.Fallback(nil, llm.New(x.shaky, nil), x.opt.LLM)
+	once := model.ConnOptions{MaxRetry: -1, Timeout: 2 * time.Second}
+	x.opt.TTS = tts.Fallback(&tts.FallbackOptions{Conn: once, ProbeAfter: 5 * time.Second}, tts.New(x.hoarse, nil), x.opt.TTS)
 }
 
 // script lays out what the user will say.
@@ -510,6 +549,16 @@ func (x *random) checkUsage(t *testing.T) {
 	voice, _ := u.TTS("script", "tts")
 	if voice.CharactersCount != x.tts.chars {
 		t.Errorf("TTS usage %d characters, the model was sent %d", voice.CharactersCount, x.tts.chars)
+	}
+	if x.shaky != nil {
+		model, _ := u.LLM("shaky", "mind")
+		if stated := x.shaky.Stated(); model.InputTokens != stated.PromptTokens || model.OutputTokens != stated.CompletionTokens {
+			t.Errorf("usage of the first LLM %+v, it stated %+v", model, stated)
+		}
+		voice, _ := u.TTS("hoarse", "voice")
+		if n := x.hoarse.Ledger().Characters; voice.CharactersCount != n {
+			t.Errorf("usage of the first TTS %d characters, it was sent %d", voice.CharactersCount, n)
+		}
 	}
 	ears, _ := u.STT("script", "stt")
 	if ears.AudioDuration != x.stt.heard {
