@@ -177,7 +177,12 @@ func TestFallbackOfAllThatFailNamesThem(t *testing.T) {
 		log := &modeltest.Log{}
 		a, _ := brand("a", isDown)
 		b, bScript := brand("b", func(int) scripted.Answer { return scripted.Answer{Fault: &scripted.Fault{Stall: true}} })
-		c, cScript := brand("c", isDown)
+		c, cScript := brand("c", func(n int) scripted.Answer {
+			if n < 2 {
+				return isDown(n)
+			}
+			return answers("Yes")(n)
+		})
 		m := llm.Fallback(nil, llm.Fallback(nil, a, b), nil, c)
 		_, _, err := m.Chat(log.Context(t.Context()), hello()).Collect()
 		want := "c chat: connection error: all 3 models failed within 5s: model: status error (status 503); b chat: timeout error: no answer in time; model: status error (status 503)"
@@ -192,6 +197,9 @@ func TestFallbackOfAllThatFailNamesThem(t *testing.T) {
 		_, _, err = m.Chat(log.Context(t.Context()), hello()).Collect()
 		if err == nil || len(bScript.Requests()) != 2 || len(cScript.Requests()) != 2 {
 			t.Errorf("%v after %d and %d requests", err, len(bScript.Requests()), len(cScript.Requests()))
+		}
+		if text, _, err := m.Chat(log.Context(t.Context()), hello()).Collect(); text != "Yes" || err != nil || m.Info().Provider != "c" {
+			t.Errorf("%q, %v; %v would be asked next", text, err, m.Info())
 		}
 	})
 }
@@ -266,15 +274,17 @@ func TestFallbackCloseEndsProbes(t *testing.T) {
 		})
 		b, _ := brand("b", answers("Yes"))
 		m := llm.Fallback(nil, a, b)
-		for range 2 {
-			if _, _, err := m.Chat(t.Context(), hello()).Collect(); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(10 * time.Second)
+		if _, _, err := m.Chat(t.Context(), hello()).Collect(); err != nil {
+			t.Fatal(err)
 		}
+		time.Sleep(10 * time.Second)
 		s := m.Chat(t.Context(), hello())
 		if _, _, err := s.Collect(); err != nil {
 			t.Fatal(err)
+		}
+		n := len(aScript.Requests())
+		if n != 2 {
+			t.Fatalf("%d requests, want a probe", n)
 		}
 		began := time.Now()
 		_ = m.Close()
@@ -286,7 +296,6 @@ func TestFallbackCloseEndsProbes(t *testing.T) {
 		if time.Since(began) > 0 {
 			t.Errorf("Close took %v", time.Since(began))
 		}
-		n := len(aScript.Requests())
 		if _, _, err := m.Chat(t.Context(), hello()).Collect(); !errors.Is(err, llm.ErrClosed) {
 			t.Errorf("a request after Close: %v", err)
 		}

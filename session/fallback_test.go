@@ -148,6 +148,17 @@ func TestFallbackProbeIsNotHeard(t *testing.T) {
 		c.until(28)
 		rep := c.close()
 		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Good day to you", "user: Bye", "assistant: Bye bye", "user: Are you there?", "assistant: And here I am")
+		for it := range c.s.History().All() {
+			m, ok := it.(*chat.Message)
+			if want := "scripted"; ok && m.Role == chat.Assistant {
+				if m.Text() == "And here I am" {
+					want = "first"
+				}
+				if got := m.Metrics.LLM.ModelProvider; got != want {
+					t.Errorf("%q is said to be by %s, want %s", m.Text(), got, want)
+				}
+			}
+		}
 		used, _ := rep.Usage.LLM("first", "mind")
 		if stated := mind.Stated(); used.InputTokens != stated.PromptTokens || used.OutputTokens != stated.CompletionTokens || used.OutputTokens != 7 {
 			t.Errorf("usage %+v, the model stated %+v", used, stated)

@@ -102,7 +102,9 @@ func common(a, b Capabilities) Capabilities {
 	a.Diarization = a.Diarization && b.Diarization
 	a.Speculative = a.Speculative && b.Speculative
 	a.Keyterms = a.Keyterms || b.Keyterms
-	a.SampleRate = max(a.SampleRate, b.SampleRate)
+	if a.SampleRate != b.SampleRate {
+		a.SampleRate = 0 // each gets its own
+	}
 	if b.AlignedTranscript == "" {
 		a.AlignedTranscript = ""
 	}

@@ -61,7 +61,7 @@ func TestC112NextRecogniserGoesOnAndTheNextStreamGoesBack(t *testing.T) {
 		}))
 		pa, pb := &probe{STT: a}, &probe{STT: b}
 		m := stt.Fallback(nil, stt.New(pa, nil), stt.New(pb, nil))
-		if caps := m.Capabilities(); !caps.InterimResults || !caps.Keyterms || caps.SampleRate != rate {
+		if caps := m.Capabilities(); !caps.InterimResults || !caps.Keyterms || caps.SampleRate != 0 {
 			t.Errorf("capabilities %+v", caps)
 		}
 		o := &stt.Options{Keyterms: []string{"wörld"}, Language: "en"}
@@ -131,6 +131,20 @@ func TestC112NextRecogniserGoesOnAndTheNextStreamGoesBack(t *testing.T) {
 		}
 		if synctest.Wait(); a.Ledger().Open+b.Ledger().Open != 0 {
 			t.Error("streams are left open")
+		}
+	})
+}
+
+func TestFallbackSendsAllAudioAtTheRateOfEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := scripted.New(&scripted.Options{Capabilities: &stt.Capabilities{SampleRate: 8000}})
+		b := scripted.New(&scripted.Options{Capabilities: &stt.Capabilities{SampleRate: 48000}})
+		s := open(t, t.Context(), stt.Fallback(nil, stt.New(a, nil), stt.New(b, nil)))
+		c := collect(s)
+		speak(t, s, time.Second, 1000)
+		c.end(t, s)
+		if got := a.Ledger().Audio; got <= time.Second || got > time.Second+10*time.Millisecond {
+			t.Errorf("got %v, want a second and what the resampler held back", got)
 		}
 	})
 }

@@ -296,12 +296,12 @@ func TestC113NoProbeAfterClose(t *testing.T) {
 			t.Fatalf("no probe: %+v", led)
 		}
 		s.Close()
+		if !slices.Contains(booked(l), "a.TTS a-1 discarded") {
+			t.Errorf("events %q when Close returned", booked(l))
+		}
 		synctest.Wait()
 		if led := a.Ledger(); led.Open != 0 {
 			t.Errorf("the probe goes on after Close: %+v", led)
-		}
-		if !slices.Contains(booked(l), "a.TTS a-1 discarded") {
-			t.Errorf("events %q", booked(l))
 		}
 	})
 }
