@@ -16,9 +16,6 @@ import (
 	"github.com/parley-go/parley/cli"
 	"github.com/parley-go/parley/examples/internal/demo"
 	"github.com/parley-go/parley/llm"
-	"github.com/parley-go/parley/plugins/flite"
-	"github.com/parley-go/parley/plugins/moonshine"
-	"github.com/parley-go/parley/plugins/rules"
 	"github.com/parley-go/parley/plugins/silero"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/tools"
@@ -42,12 +39,9 @@ func main() {
 	detector, err := silero.NewDetector(&silero.Options{ModelPath: *vadModel})
 	exitOn(err)
 	// The models are made once and shared by all calls.
-	models := session.Options{
-		VAD: vad.New(detector),
-		STT: moonshine.New(nil),
-		LLM: rules.New(nil),
-		TTS: flite.New(nil),
-	}
+	models, err := pickModels()
+	exitOn(err)
+	models.VAD = vad.New(detector)
 	o := worker.Options{Entrypoint: entrypoint(models), OnReport: onReport}
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o) // all that an agent of yours needs

@@ -20,6 +20,8 @@ const (
 	earWord = 150 * time.Millisecond
 	// earSilence ends an utterance.
 	earSilence = 200 * time.Millisecond
+	// earLead is the audio before an utterance that Understand gets.
+	earLead = 200 * time.Millisecond
 )
 
 // EarSpeech is an utterance that ears understand as EarText: 0.8 s of sound and as much silence.
@@ -36,9 +38,12 @@ func EarSpeech(rate int) audio.Frame {
 type Ear struct {
 	Rate int    // of the audio, Hz
 	Text string // "" means EarText
+	// Understand, if set, finds the words of an utterance at its end, for conversations with people.
+	Understand func(audio.Frame) string
 
-	rest     []byte // less than a window
-	pos      int    // samples that were judged
+	sound    []int16 // of the utterance, and a moment before it; only with Understand
+	rest     []byte  // less than a window
+	pos      int     // samples that were judged
 	speaking bool
 	from, to int // samples of the sound
 	told     int // words
@@ -90,10 +95,24 @@ func (e *Ear) Hear(pcm []byte) (heard []Heard) {
 			sum += max(v, -v)
 		}
 		e.pos += window
+		e.record(pcm[:2*window])
 		heard = append(heard, e.judge(sum/window >= earLoud, window)...)
 	}
 	e.rest = slices.Clone(pcm)
 	return heard
+}
+
+// record keeps the audio for Understand.
+func (e *Ear) record(pcm []byte) {
+	if e.Understand == nil {
+		return
+	}
+	for ; len(pcm) > 0; pcm = pcm[2:] {
+		e.sound = append(e.sound, int16(binary.LittleEndian.Uint16(pcm)))
+	}
+	if lead := audio.SamplesIn(earLead, e.Rate); !e.speaking && len(e.sound) > lead {
+		e.sound = slices.Clone(e.sound[len(e.sound)-lead:])
+	}
 }
 
 func (e *Ear) judge(loud bool, window int) (heard []Heard) {
@@ -108,6 +127,9 @@ func (e *Ear) judge(loud bool, window int) (heard []Heard) {
 		heard = append(heard, e.heard(Began))
 	}
 	e.to = e.pos
+	if e.Understand != nil {
+		return heard
+	}
 	if n := (e.to - e.from) / audio.SamplesIn(earWord, e.Rate); n > e.told && n <= len(e.words()) {
 		e.told = n
 		heard = append(heard, e.heard(More))
@@ -120,12 +142,16 @@ func (e *Ear) Finish() []Heard {
 	if !e.speaking {
 		return nil
 	}
+	if e.Understand != nil {
+		e.Text = e.Understand(audio.Frame{Data: e.sound, Rate: e.Rate, Channels: 1})
+		e.sound = nil
+	}
 	e.speaking, e.told = false, len(e.words())
 	return []Heard{e.heard(Ended)}
 }
 
 func (e *Ear) words() []string {
-	if e.Text == "" {
+	if e.Text == "" && e.Understand == nil {
 		return strings.Fields(EarText)
 	}
 	return strings.Fields(e.Text)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model/fault"
 )
@@ -27,6 +28,9 @@ type Server struct {
 	Key string
 	// Ledger is what it would bill: compare it with Session.Usage.
 	Ledger Ledger
+
+	// Understand is how recognisers find words, instead of hearing EarText in everything.
+	Understand func(audio.Frame) string
 
 	mux   *http.ServeMux
 	http  *http.Server

@@ -28,7 +28,7 @@ func Listen(s *sandbox.Server) {
 	s.Errors(refusal)
 	s.HandleSocket("/v1/listen", func(c *sandbox.Call, ws *sandbox.Socket) {
 		r, _ := rate(c.R.URL.Query())
-		l := &listener{c: c, ws: ws, ear: sandbox.Ear{Rate: r}, model: c.R.URL.Query().Get("model")}
+		l := &listener{c: c, ws: ws, ear: sandbox.Ear{Rate: r, Understand: s.Understand}, model: c.R.URL.Query().Get("model")}
 		l.diarize = c.R.URL.Query().Get("diarize") == "true"
 		l.interim = c.R.URL.Query().Get("interim_results") == "true"
 		l.serve()
