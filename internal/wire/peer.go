@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +23,16 @@ type Peer struct {
 	Info    model.Info
 	Kind    string   // "llm", "stt", "tts" or "realtime"
 	Secrets []string // keys and tokens: cut out of everything a provider says in errors
+	// Refusal, if set, is asked about every answer that is no success.
+	Refusal Refusal
 }
+
+// Refusal reads what a provider says about a refusal besides a message, and whether it is in vain to
+// try again; "" for nothing.
+type Refusal = func(status int, h http.Header, body []byte) (more string, permanent bool)
+
+// token is what a JSON web token looks like. They are made for a request, so Secrets has none.
+var token = regexp.MustCompile(`\beyJ[\w-]+\.[\w-]+\.[\w-]*`)
 
 // maxMessage is how much of what a provider says about an error is kept.
 const maxMessage = 500
@@ -73,6 +83,7 @@ func (p *Peer) clean(s string) string {
 			s = strings.ReplaceAll(s, secret, "[key]")
 		}
 	}
+	s = token.ReplaceAllString(s, "[token]")
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > maxMessage {
 		s = s[:maxMessage]
@@ -86,8 +97,15 @@ func (p *Peer) clean(s string) string {
 
 // refused is the error of an HTTP answer that is no success. body is its beginning.
 func (p *Peer) refused(op string, h http.Header, status int, body []byte) error {
-	e := p.Status(op, status, Explain(body))
-	e.RetryAfter = retryAfter(h)
+	text := Explain(body)
+	permanent := false
+	if p.Refusal != nil {
+		var more string
+		more, permanent = p.Refusal(status, h, body)
+		text += " " + more
+	}
+	e := p.Status(op, status, text)
+	e.RetryAfter, e.Permanent = retryAfter(h), permanent
 	for _, name := range []string{"X-Request-Id", "Request-Id", "Dg-Request-Id"} {
 		if e.RequestID == "" {
 			e.RequestID = p.clean(h.Get(name))

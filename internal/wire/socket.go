@@ -49,6 +49,8 @@ type SocketOptions struct {
 	Proto []string
 	// Goodbye is sent as text before the connection is closed; "" for nothing.
 	Goodbye string
+	// Dial connects; nil for the network, or what WithDial says.
+	Dial DialFunc
 	// Take, if set, gets every message at once, and Read none. It must not wait, nor close the socket.
 	Take func(Message)
 }
@@ -91,6 +93,9 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	connect := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
 	if f, ok := ctx.Value(dialKey{}).(DialFunc); ok {
 		connect = f
+	}
+	if o.Dial != nil {
+		connect = o.Dial
 	}
 	d.NetDialContext = func(inner context.Context, network, addr string) (net.Conn, error) {
 		c, err := connect(inner, network, addr)

@@ -77,7 +77,7 @@ func (s *speech) Next(ctx context.Context) (*driver.Chunk, error) {
 		s.chunk.Frame = audio.Frame{Data: s.pcm, Rate: s.d.o.Rate, Channels: 1}
 		s.letters.heard += s.chunk.Frame.Duration()
 		if s.over = r.Final; s.over && !s.d.o.NoWords {
-			s.chunk.Words = append(s.chunk.Words, s.letters.flush()...)
+			s.chunk.Words = append(s.chunk.Words, s.letters.Flush()...)
 		}
 		if len(s.pcm) > 0 || len(s.chunk.Words) > 0 {
 			return &s.chunk, nil

@@ -61,7 +61,7 @@ func TestLettersMakeWords(t *testing.T) {
 			words = append(words, l.take(r)...)
 			l.heard += 100 * time.Millisecond
 		}
-		if got := show(append(words, l.flush()...)); got != c.want {
+		if got := show(append(words, l.Flush()...)); got != c.want {
 			t.Errorf("%s: got  %s\nwant %s", c.name, got, c.want)
 		}
 	}
@@ -87,7 +87,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		var l letters
 		var last time.Duration
-		for _, w := range append(l.take(r), l.flush()...) {
+		for _, w := range append(l.take(r), l.Flush()...) {
 			if w.Start < last || w.End < w.Start || !utf8.ValidString(w.Text) {
 				t.Errorf("word %+v after %v", w, last)
 			}
