@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm"
@@ -26,6 +27,10 @@ type LLMOptions struct {
 	BaseURL string
 	// Model: default gpt-4.1, or the service's. Services without a default need one.
 	Model string
+
+	// Gateway is for services that speak OpenAI's protocol in a name of their own: the key then counts
+	// for nothing, and BaseURL and Model must be set.
+	Gateway *Gateway
 
 	// ADToken is for Azure: a token of Entra ID instead of a key; default AZURE_OPENAI_AD_TOKEN.
 	ADToken string
@@ -79,7 +84,7 @@ func newChat(o *LLMOptions) (*chatLLM, error) {
 	c.endpoint, err = account{
 		kind: "llm", label: "openai.LLM", options: "LLMOptions", service: c.o.Service,
 		key: c.o.APIKey, token: c.o.ADToken, base: c.o.BaseURL, model: c.o.Model, std: func(p preset) string { return p.model },
-		deployment: c.o.Deployment, azureVersion: c.o.APIVersion, header: c.o.Header, http: c.o.HTTPClient,
+		gateway: c.o.Gateway, deployment: c.o.Deployment, azureVersion: c.o.APIVersion, header: c.o.Header, http: c.o.HTTPClient,
 	}.endpoint()
 	return c, err
 }
@@ -89,7 +94,10 @@ func (c *chatLLM) Info() model.Info { return c.Client.Info }
 
 // Prewarm implements driver.Prewarmer.
 func (c *chatLLM) Prewarm(ctx context.Context) {
-	c.Client.Prewarm(ctx, wire.Join(c.base, "/models", nil), c.header)
+	h := c.header.Clone()
+	if c.sign(ctx, h) == nil {
+		c.Client.Prewarm(ctx, wire.Join(c.base, "/models", nil), h)
+	}
 }
 
 // Chat implements driver.LLM.
@@ -104,6 +112,9 @@ func (c *chatLLM) Chat(ctx context.Context, r *driver.Request) (driver.Stream, e
 	}
 	req.Header = c.jsonHeader()
 	req.Header.Set("Accept", "text/event-stream")
+	if err := c.sign(ctx, req.Header); err != nil {
+		return nil, c.Client.Error(model.KindRequest, "chat", err)
+	}
 	resp, err := c.Client.Do(ctx, "chat", req)
 	if err != nil {
 		return nil, err
@@ -139,6 +150,9 @@ func (c *chatLLM) body(r *driver.Request) map[string]any {
 	}
 	if len(r.Tools) > 0 {
 		b["tools"] = chatTools(r.Tools)
+		if name := c.name(); strings.HasPrefix(name, "gpt-5.2") || strings.HasPrefix(name, "gpt-5.4") {
+			delete(b, "reasoning_effort") // they take no effort together with tools
+		}
 		if choice := chatChoice(r.ToolChoice); choice != nil {
 			b["tool_choice"] = choice
 		}

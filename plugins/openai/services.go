@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -108,6 +109,7 @@ type account struct {
 	std                      func(preset) string // the default model
 	deployment, azureVersion string
 	azureV1                  bool // the model speaks what Azure has without deployments only
+	gateway                  *Gateway
 	header                   http.Header
 	http                     *http.Client
 }
@@ -120,6 +122,8 @@ type endpoint struct {
 	model  string
 	base   *url.URL
 	header http.Header // credentials, and what the user adds
+	// authorize, if set, adds the credentials of a request.
+	authorize func(ctx context.Context, h http.Header) error
 }
 
 func (a account) endpoint() (*endpoint, error) {
@@ -136,11 +140,18 @@ func (a account) endpoint() (*endpoint, error) {
 			return nil, fmt.Errorf("openai: %s needs %s.Model", a.service, a.options)
 		}
 	}
+	if a.gateway != nil && (a.base == "" || a.model == "") {
+		return nil, fmt.Errorf("openai: a gateway needs %s.BaseURL and %s.Model", a.options, a.options)
+	}
 	var err error
 	if e.base, err = wire.Base("openai", a.base, p.base, p.baseEnv); err != nil {
 		return nil, fmt.Errorf("%w: set %s.BaseURL or %s", err, a.options, p.baseEnv)
 	}
 	maps.Copy(e.header, a.header)
+	if a.gateway != nil {
+		e.behind(a)
+		return e, nil
+	}
 	secret, err := a.authorize(p, e.header)
 	if err != nil {
 		return nil, err
@@ -237,7 +248,7 @@ func (e *endpoint) reasons() bool {
 		return false
 	}
 	for _, p := range []string{"o1", "o3", "o4", "gpt-5"} {
-		if strings.HasPrefix(e.model, p) {
+		if strings.HasPrefix(e.name(), p) {
 			return true
 		}
 	}
@@ -246,7 +257,7 @@ func (e *endpoint) reasons() bool {
 
 // effort is how much the model is to think: what the user wants, else the least that it takes.
 func (e *endpoint) effort(wanted string) string {
-	switch m := e.model; {
+	switch m := e.name(); {
 	case wanted != "" || !e.reasons() || !strings.HasPrefix(m, "gpt-5") || strings.Contains(m, "-pro") || strings.Contains(m, "-codex"):
 		return wanted
 	case strings.HasPrefix(m, "gpt-5."):

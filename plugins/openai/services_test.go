@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/opt"
 )
 
@@ -172,5 +173,18 @@ func TestProviderNames(t *testing.T) {
 	}
 	if _, err := newChat(&LLMOptions{Service: "nobody"}); err == nil {
 		t.Fatal("an unknown service was taken")
+	}
+}
+
+func TestGatewayNeedsAddressAndModel(t *testing.T) {
+	t.Setenv("OPENAI_BASE_URL", "https://elsewhere.test")
+	for _, o := range []LLMOptions{{Gateway: &Gateway{}, Model: "a/b"}, {Gateway: &Gateway{}, BaseURL: "https://gateway.test/v1"}} {
+		if _, err := NewLLM(&o); err == nil || !strings.Contains(err.Error(), "LLMOptions.BaseURL and LLMOptions.Model") {
+			t.Errorf("error is %v", err)
+		}
+	}
+	m, err := NewLLM(&LLMOptions{Gateway: &Gateway{Info: model.Info{Label: "mine.LLM", Provider: "mine", Model: "b"}}, BaseURL: "https://gateway.test/v1", Model: "a/b"})
+	if err != nil || m.Info().Provider != "mine" {
+		t.Errorf("%+v, %v", m, err)
 	}
 }

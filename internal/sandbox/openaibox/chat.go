@@ -24,6 +24,8 @@ type ChatOptions struct {
 	Provider string // in the ledger; default "openai"
 	// Answer makes the answers; default Says(false).
 	Answer func(r *ChatRequest) Answer
+	// Authorized refuses whoever may not ask; default: whoever has not the key as a bearer.
+	Authorized func(c *sandbox.Call) bool
 }
 
 // ChatRequest is the body of a request. It has the fields that OpenAI takes, of those that we send.
@@ -104,10 +106,13 @@ func Chat(s *sandbox.Server, prefix string, o ChatOptions) {
 	if o.Answer == nil {
 		o.Answer = Says(false)
 	}
+	if o.Authorized == nil {
+		o.Authorized = func(c *sandbox.Call) bool { return c.Authorized("Authorization", "Bearer ") }
+	}
 	s.HandlePlain("GET "+prefix+"/models", models)
 	s.Handle("POST "+prefix+"/chat/completions", func(c *sandbox.Call) {
 		var r ChatRequest
-		if !c.Authorized("Authorization", "Bearer ") || !c.Read(&r) {
+		if !o.Authorized(c) || !c.Read(&r) {
 			return
 		}
 		if err := r.check(); err != nil {
