@@ -222,6 +222,7 @@ func (r *run) tearDown() {
 		r.log.Error("session closed although a toolset still closes")
 	}
 	cancel()
+	r.closeModels()
 	r.closeTransport(hangUp)
 	r.s.agentState.Store(agent.Initializing)
 	r.s.userState.Store(agent.UserListening)

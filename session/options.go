@@ -22,6 +22,11 @@ type Options struct {
 	LLM *llm.Model // nil: the agent only says what it is told to
 	TTS *tts.Model // nil: the agent only writes
 
+	// Models names models for Gateway to make, instead of STT, LLM and TTS: Start does so, and the close
+	// closes them. That nothing makes them, or one cannot be made, is an error of Start.
+	Models  Models
+	Gateway Gateway
+
 	// Tools are shared by all agents of the session.
 	Tools []llm.Tool
 	// MaxToolSteps limits the tool rounds of one reply: default 3. The round that goes beyond it is

@@ -204,6 +204,9 @@ func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
 }
 
 func (r *run) open(ctx context.Context, a *agent.Agent) error {
+	if err := r.resolveModels(); err != nil {
+		return err
+	}
 	if err := r.s.meet(a); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/room"
 	"github.com/parley-go/parley/session"
 )
@@ -135,6 +136,18 @@ func (j *Job) end(reason string, err error) bool {
 	}
 }
 
+// forModels is what LiveKit's gateway is told about the job.
+func (j *Job) forModels() model.Job {
+	m := model.Job{ID: j.ID(), RoomID: j.info.GetRoom().GetSid()}
+	if r := j.room; r.mu.TryLock() { // held while joining
+		if r.lk != nil {
+			m.AgentID = r.lk.SDK().LocalParticipant.SID()
+		}
+		r.mu.Unlock()
+	}
+	return m
+}
+
 // launch starts the job of an assignment, or fails with ErrStopping.
 func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 	info := a.GetJob()
@@ -144,7 +157,7 @@ func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: r.accept.Identity,
 		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
 		ending: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancel(context.WithValue(context.Background(), jobKey{}, j))
+	j.ctx, j.cancel = context.WithCancel(model.WithJob(context.WithValue(context.Background(), jobKey{}, j), j.forModels))
 	j.room = &Room{job: j}
 	w.mu.Lock()
 	if w.stopping { // Run does not wait for more jobs
