@@ -154,10 +154,9 @@ func (r *run) lastWords() {
 	var e *ears
 	var retired []*ears
 	var reason CloseReason
-	pending := false
 	r.ask(func() {
 		retired = slices.Collect(maps.Keys(r.retired))
-		e, reason, pending = r.ears, r.closing.reason, r.heard.unfinished()
+		e, reason = r.ears, r.closing.reason
 		r.heard.stop()
 	})
 	limit := r.opt.CloseTranscriptTimeout
@@ -166,8 +165,8 @@ func (r *run) lastWords() {
 	}
 	if e != nil {
 		e.stop()
-		if pending && reason != ReasonError {
-			e.endSTT(limit)
+		if reason != ReasonError {
+			e.endSTT(limit) // also without words to come: a stream that ends well tells what it costs
 		}
 		e.close()
 	}

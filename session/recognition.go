@@ -59,11 +59,6 @@ func (h *recognition) stopDeciding() {
 // deciding reports whether it is open that the turn is over.
 func (h *recognition) deciding() bool { return h.asking || h.commit != nil || h.decision.running() }
 
-// unfinished reports whether the user may have said something that is not in the history yet.
-func (h *recognition) unfinished() bool {
-	return h.speaking || h.sttSpeaking || h.transcript != "" || h.interim != "" || h.lastSpeaking.After(h.lastFinal) && !h.turnStart.IsZero()
-}
-
 // takeAll empties the turn and returns all its text, interim included.
 func (h *recognition) takeAll() string {
 	text := join(h.transcript, h.interim)

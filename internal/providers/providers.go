@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/plugins/deepgram"
 	"github.com/parley-go/parley/plugins/elevenlabs"
 	"github.com/parley-go/parley/plugins/google"
+	"github.com/parley-go/parley/plugins/livekit"
 	"github.com/parley-go/parley/plugins/murf"
 	"github.com/parley-go/parley/plugins/neuphonic"
 	"github.com/parley-go/parley/plugins/openai"
@@ -73,6 +74,16 @@ func All() []Model {
 			func(k string) (any, error) {
 				return google.NewSTT(&google.STTOptions{Credentials: google.Credentials{AccessToken: k}, Project: "project"})
 			}, "Cloud Speech-to-Text v2 over gRPC"},
+		{"livekit", "NewLLM", "LLM", liveKitEnv, "tokens, " + stated,
+			func(k string) (any, error) {
+				return (&livekit.Gateway{APIKey: k, APISecret: k}).LLM("openai/gpt-4.1-mini")
+			}, "LiveKit Inference: `session.Options.Models`"},
+		{"livekit", "NewSTT", "STT", liveKitEnv, "audio, " + measured,
+			func(k string) (any, error) { return (&livekit.Gateway{APIKey: k, APISecret: k}).STT("deepgram/nova-3") }, "the same"},
+		{"livekit", "NewTTS", "TTS", liveKitEnv, "characters, " + measured,
+			func(k string) (any, error) {
+				return (&livekit.Gateway{APIKey: k, APISecret: k}).TTS("cartesia/sonic-3")
+			}, "the same"},
 		{"murf", "NewTTS", "TTS", "MURF_API_KEY, MURF_BASE_URL", "characters, " + measured,
 			func(k string) (any, error) { return murf.NewTTS(&murf.TTSOptions{APIKey: k}) }, ""},
 		{"neuphonic", "NewTTS", "TTS", "NEUPHONIC_API_KEY, NEUPHONIC_BASE_URL", "characters, " + measured,
@@ -102,6 +113,8 @@ func All() []Model {
 	}
 	return list
 }
+
+const liveKitEnv = "LIVEKIT_INFERENCE_API_KEY and _SECRET or LIVEKIT_API_KEY and _SECRET, LIVEKIT_INFERENCE_URL"
 
 // features are what the model itself says that it can do.
 func features(m any) (model string, list []string) {
