@@ -33,6 +33,9 @@ func WithRecorder(ctx context.Context, r Recorder) context.Context {
 	return context.WithValue(ctx, scopeKey{}, s)
 }
 
+// RecorderFrom is where the events of ctx go, nil for nowhere.
+func RecorderFrom(ctx context.Context) Recorder { return scopeOf(ctx).rec }
+
 // WithTags returns a context whose events carry the non-empty fields of t besides those that the
 // context had.
 func WithTags(ctx context.Context, t Tags) context.Context {

@@ -140,6 +140,7 @@ type run struct {
 	result   *Result
 	audio    time.Duration // submitted
 	took     time.Duration // the successful attempt
+	conn     *attempt.Acquisition
 	attempts int           // failed ones before it
 }
 
@@ -159,11 +160,12 @@ func (m *Model) recognize(ctx context.Context, f audio.Frame, o *Options, how ho
 		return nil, fmt.Errorf("stt: recognize: %w", err)
 	}
 	limit := how.conn.Timeout + f.Duration()
+	ctx, conn := attempt.Watch(ctx)
 	for n := 0; ; n++ {
 		began := time.Now()
 		res, err := m.recognizeOnce(ctx, f, o, limit)
 		if err == nil {
-			return &run{m: m, outcome: how.outcome, result: res, audio: f.Duration(), took: time.Since(began), attempts: n}, nil
+			return &run{m: m, outcome: how.outcome, result: res, audio: f.Duration(), took: time.Since(began), conn: conn, attempts: n}, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -241,6 +243,9 @@ func (r *run) book(ctx context.Context) {
 	e.RequestID, e.Attempt, e.Outcome = r.result.RequestID, r.attempts, r.outcome
 	if e.RequestID == "" {
 		e.RequestID = metrics.NewID("stt_")
+	}
+	if e.Acquired = r.conn.Known(); e.Acquired {
+		e.AcquireTime, e.ConnectionReused = r.conn.Acquired()
 	}
 	if u := r.result.Usage; u != nil {
 		e.Source = metrics.FromProvider

@@ -112,7 +112,8 @@ func (p *pieces) attempt(ctx context.Context, r *request, text string) error {
 	defer t.cancel(nil)
 	t.dog.Arm()
 	r.a.sending()
-	d, err := p.ask(t, text)
+	ctx, conn := attempt.Watch(t.ctx)
+	d, err := p.ask(ctx, t, text)
 	if err != nil {
 		if r.s.ctx.Err() != nil {
 			r.a.accepted(text) // on its way when it was cancelled: the provider has the text
@@ -120,7 +121,11 @@ func (p *pieces) attempt(ctx context.Context, r *request, text string) error {
 		return t.judge(err)
 	}
 	r.a.accepted(text)
-	r.a.acquired(d)
+	if conn.Known() {
+		r.a.acquired(conn)
+	} else {
+		r.a.acquired(d)
+	}
 	closeDriver := t.closer(d)
 	defer closeDriver()
 	if err := t.judge(t.receive(d)); err != nil {
@@ -132,11 +137,11 @@ func (p *pieces) attempt(ctx context.Context, r *request, text string) error {
 	return nil
 }
 
-func (p *pieces) ask(t *attemptState, text string) (d driver.AudioStream, err error) {
+func (p *pieces) ask(ctx context.Context, t *attemptState, text string) (d driver.AudioStream, err error) {
 	t.dog.Wait()
 	defer t.dog.Got()
 	err = attempt.Guard(p.m.info, "synthesize", func() (err error) {
-		d, err = p.d.Synthesize(t.ctx, text)
+		d, err = p.d.Synthesize(ctx, text)
 		return err
 	})
 	if err == nil && d == nil {

@@ -113,6 +113,13 @@ func connectionsCase(k *kit) {
 		}
 	}
 	k.check(len(conns) >= 3 && fresh == dials, "%d events of %d dials, the provider saw %d", len(conns), fresh, dials)
+	acquired := 0
+	for _, e := range modeltest.Events[*metrics.TTS](&k.log) {
+		if e.Acquired {
+			acquired++
+		}
+	}
+	k.check(acquired == len(conns), "%d events of usage report an acquisition, there were %d", acquired, len(conns))
 	k.check(dials == 1, "the provider was dialled %d times for speeches one after the other", dials)
 }
 
