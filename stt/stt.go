@@ -141,7 +141,7 @@ type run struct {
 	audio    time.Duration // submitted
 	took     time.Duration // the successful attempt
 	conn     *attempt.Acquisition
-	attempts int           // failed ones before it
+	attempts int // failed ones before it
 }
 
 // recognize transcribes, and leaves the booking to the caller.
