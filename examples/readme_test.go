@@ -7,16 +7,17 @@ import (
 )
 
 func TestREADMEShowsTheHelloExample(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	source, err := os.ReadFile("hello/main.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, code, _ := strings.Cut(string(source), "package main")
-	if !strings.Contains(string(readme), "```go\npackage main"+code+"```") {
+	_, code, _ := strings.Cut(read(t, "hello/main.go"), "package main")
+	if !strings.Contains(read(t, "../README.md"), "```go\npackage main"+code+"```") {
 		t.Error("README.md does not show examples/hello/main.go; copy it from \"package main\" on")
 	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
