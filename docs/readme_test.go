@@ -1,4 +1,4 @@
-package examples
+package docs
 
 import (
 	"os"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestREADMEShowsTheHelloExample(t *testing.T) {
-	_, code, _ := strings.Cut(read(t, "hello/main.go"), "package main")
+	_, code, _ := strings.Cut(read(t, "../examples/hello/main.go"), "package main")
 	if !strings.Contains(read(t, "../README.md"), "```go\npackage main"+code+"```") {
 		t.Error("README.md does not show examples/hello/main.go; copy it from \"package main\" on")
 	}

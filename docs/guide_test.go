@@ -1,4 +1,4 @@
-package examples
+package docs
 
 import (
 	"maps"
@@ -13,11 +13,11 @@ import (
 	"github.com/parley-go/parley/tts/ttstest"
 )
 
-const guide = "../docs/writing-a-plugin.md"
+const guide = "writing-a-plugin.md"
 
 func TestGuideShowsTheExamplePlugin(t *testing.T) {
 	for _, name := range []string{"plugin.go", "plugin_test.go"} {
-		code := read(t, "plugin/"+name)
+		code := read(t, "../examples/plugin/"+name)
 		if !strings.Contains(read(t, guide), "`"+name+"`:\n\n```go\n"+code+"```") {
 			t.Errorf("%s does not show examples/plugin/%s; copy it", guide, name)
 		}
