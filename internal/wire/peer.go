@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -53,7 +54,21 @@ func (p *Peer) Error(kind model.ErrorKind, op string, err error) error {
 	if kind == model.KindConnection && isTimeout(err) {
 		kind = model.KindTimeout
 	}
-	return &model.Error{Kind: kind, Provider: p.Info.Provider, Op: op, Err: errors.New(p.clean(err.Error()))}
+	return &model.Error{Kind: kind, Provider: p.Info.Provider, Op: op, Err: errors.New(p.clean(withoutURL(err)))}
+}
+
+// withoutURL is the text of err with the host alone of the URL that net/http and net/url put into their
+// errors: its path and query may hold keys.
+func withoutURL(err error) string {
+	var u *url.Error
+	if !errors.As(err, &u) {
+		return err.Error()
+	}
+	host := "the URL"
+	if at, err := url.Parse(u.URL); err == nil && at.Host != "" {
+		host = at.Host
+	}
+	return host + ": " + withoutURL(u.Err)
 }
 
 // Protocol is the error of a message that cannot be understood.
@@ -79,8 +94,10 @@ func isTimeout(err error) bool {
 // clean makes what somebody else wrote fit for logs: short, in one line, without secrets.
 func (p *Peer) clean(s string) string {
 	for _, secret := range p.Secrets {
-		if len(secret) > 0 {
-			s = strings.ReplaceAll(s, secret, "[key]")
+		for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret)} {
+			if form != "" {
+				s = strings.ReplaceAll(s, form, "[key]")
+			}
 		}
 	}
 	s = token.ReplaceAllString(s, "[token]")

@@ -91,8 +91,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 		d.o.Rate = defaultRate
 	}
 	d.peer = wire.Peer{
-		Info: model.Info{Label: "asyncai.TTS", Provider: "asyncai", Model: d.o.Model}, Kind: "tts",
-		Secrets: []string{key, url.QueryEscape(key)}, // it is in the address
+		Info: model.Info{Label: "asyncai.TTS", Provider: "asyncai", Model: d.o.Model}, Kind: "tts", Secrets: []string{key},
 	}
 	d.url = wire.JoinSocket(base, "/text_to_speech/websocket/ws", url.Values{"api_key": {key}, "version": {apiVersion}})
 	first := setup{d.o.Model, voice{"id", d.o.Voice}, format{"raw", "pcm_s16le", d.o.Rate}, d.o.Language}
