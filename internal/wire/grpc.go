@@ -18,15 +18,13 @@ import (
 )
 
 // grpcClient is the client of all gRPC calls that bring none of their own. Answers may begin late, so
-// that nothing bounds the wait for their head; a connection on which nothing comes is tried by a ping.
-var grpcClient = &http.Client{Transport: &http.Transport{
-	Proxy:               http.ProxyFromEnvironment,
-	DialContext:         (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	TLSHandshakeTimeout: 10 * time.Second,
-	IdleConnTimeout:     5 * time.Minute,
-	Protocols:           http2Only(),
-	HTTP2:               &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
-}}
+// that nothing bounds the wait for their head.
+var grpcClient = func() *http.Client {
+	t := newTransport()
+	t.IdleConnTimeout, t.ResponseHeaderTimeout = 5*time.Minute, 0
+	t.Protocols = http2Only()
+	return &http.Client{Transport: t}
+}()
 
 func http2Only() *http.Protocols {
 	p := &http.Protocols{}
@@ -69,11 +67,7 @@ func (c *Client) Call(ctx context.Context, op, address string, h http.Header) (*
 	}
 	r.Header.Set("Content-Type", "application/grpc")
 	r.Header.Set("Te", "trailers")
-	hc := c.HTTP
-	if hc == nil {
-		hc = grpcClient
-	}
-	go g.answer(hc, r)
+	go g.answer(safe(c.HTTP, grpcClient), r)
 	select {
 	case <-t.have:
 	case <-g.answered:

@@ -19,16 +19,21 @@ const (
 	headerLimit = 2 * time.Minute
 )
 
-// shared is the transport of all plugins, so that sessions of a process share its connections.
-var shared = &http.Transport{
-	Proxy:                 http.ProxyFromEnvironment,
-	DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-	ForceAttemptHTTP2:     true,
-	MaxIdleConns:          200,
-	MaxIdleConnsPerHost:   50,
-	IdleConnTimeout:       2 * time.Minute,
-	TLSHandshakeTimeout:   10 * time.Second,
-	ResponseHeaderTimeout: headerLimit,
+// newTransport returns the transport of all plugins, so that sessions of a process share its connections. A
+// connection of HTTP/2 on which nothing comes is tried by a ping: one that died without a word would fail
+// all requests for as long as TCP hopes.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
+		MaxIdleConns:          200,
+		MaxIdleConnsPerHost:   50,
+		IdleConnTimeout:       2 * time.Minute,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ResponseHeaderTimeout: headerLimit,
+	}
 }
 
 // Client sends HTTP requests to a provider. It is safe for concurrent use.
@@ -38,20 +43,24 @@ type Client struct {
 	HTTP *http.Client
 }
 
-var sharedClient = &http.Client{Transport: shared}
+var sharedClient = &http.Client{Transport: newTransport()}
 
-func (c *Client) http() *http.Client {
-	if c.HTTP != nil {
-		return c.HTTP
+// safe is the client of the user, or ours, without redirects: net/http would take headers with keys, such
+// as X-Api-Key, along to another host.
+func safe(own, ours *http.Client) *http.Client {
+	if own == nil {
+		own = ours
 	}
-	return sharedClient
+	c := *own
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &c
 }
 
 // Do sends r, books how its connection came about, and returns an answer with a status below 300,
 // whose body the caller closes. Any other answer is an error.
 func (c *Client) Do(ctx context.Context, op string, r *http.Request) (*http.Response, error) {
 	ctx, t := traced(ctx)
-	resp, err := c.http().Do(r.WithContext(ctx))
+	resp, err := safe(c.HTTP, sharedClient).Do(r.WithContext(ctx))
 	if f, ok := t.facts(); ok {
 		record(ctx, c.Kind, c.Info, f)
 	}

@@ -115,7 +115,7 @@ func (p *Peer) clean(s string) string {
 // refused is the error of an HTTP answer that is no success. body is its beginning.
 func (p *Peer) refused(op string, h http.Header, status int, body []byte) error {
 	text := Explain(body)
-	permanent := false
+	permanent := status < 400 // a redirect, which we do not follow
 	if p.Refusal != nil {
 		var more string
 		more, permanent = p.Refusal(status, h, body)

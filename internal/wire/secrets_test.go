@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -54,4 +57,36 @@ func TestErrorsHideURLs(t *testing.T) {
 	_, err = http.NewRequest(http.MethodPost, "http://host/%zz?gateway=hush", nil)
 	hides(t, "malformed URL", c.Error(model.KindRequest, "chat", err))
 	hides(t, "stated", c.Status("chat", 401, "the key "+url.QueryEscape(secret)+" is wrong"))
+}
+
+// Credentials go to the provider only: net/http would take headers such as X-Api-Key along to another host.
+func TestRedirectsAreRefused(t *testing.T) {
+	told := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		told <- r.Header.Get("X-Api-Key")
+	}))
+	defer other.Close()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
+	}))
+	defer srv.Close()
+	c := &Client{Peer: Peer{Info: model.Info{Provider: "test"}, Kind: "llm", Secrets: []string{secret}}}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, srv.URL, strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Api-Key", secret)
+	resp, err := c.Do(t.Context(), "chat", r)
+	if err == nil {
+		resp.Body.Close()
+	}
+	select {
+	case key := <-told:
+		t.Errorf("another host was told %q", key)
+	default:
+	}
+	var e *model.Error
+	if !errors.As(err, &e) || e.Status != http.StatusTemporaryRedirect || e.Retryable() {
+		t.Errorf("got %v", err)
+	}
 }
