@@ -24,6 +24,9 @@ const (
 	// writeLimit bounds a write when its context has no earlier deadline: a peer that does not read for
 	// that long is gone.
 	writeLimit = 10 * time.Second
+	// pingEvery is how often a connection is asked for a sign of life. A peer that gives none to two pings
+	// in a row is gone.
+	pingEvery = 30 * time.Second
 	// goodbye bounds the closing handshake's only message.
 	goodbye = time.Second
 )
@@ -38,9 +41,6 @@ type Message struct {
 type SocketOptions struct {
 	URL    string
 	Header http.Header
-	// Ping is how often the connection is kept alive by a ping: 0 for never. A peer that does not
-	// answer two of them in a row is gone.
-	Ping time.Duration
 	// Alive is sent as text, every AliveEvery, to providers for whom a ping is no sign of life; "" for
 	// nothing.
 	Alive      string
@@ -134,13 +134,10 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	s.facts.Upgrade = max(s.facts.Acquire-s.facts.DNS-s.facts.Dial-s.facts.TLS, 0)
 	ws.SetReadLimit(maxFrame)
 	ws.SetPongHandler(func(string) error { return s.extend() })
-	_ = s.extend()
 	s.wg.Go(s.listen)
-	if o.Ping > 0 {
-		s.wg.Go(func() {
-			s.every(o.Ping, func() { _ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit)) })
-		})
-	}
+	s.wg.Go(func() {
+		s.every(pingEvery, func() { _ = ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeLimit)) })
+	})
 	if o.Alive != "" {
 		s.wg.Go(func() {
 			s.every(o.AliveEvery, func() { _ = s.WriteText(context.Background(), []byte(o.Alive)) })
@@ -170,12 +167,12 @@ func (s *Socket) EndedWell() bool {
 func (s *Socket) listen() {
 	defer close(s.dead)
 	for {
+		_ = s.extend() // also after a wait for the reader, who may take longer than a peer may be silent
 		kind, data, err := s.ws.ReadMessage()
 		if err != nil {
 			s.readErr = err
 			return
 		}
-		_ = s.extend()
 		if s.o.Take != nil {
 			s.o.Take(Message{kind == websocket.BinaryMessage, data})
 			continue
@@ -194,10 +191,7 @@ func (s *Socket) listen() {
 
 // extend gives a peer that showed life the time of two more pings.
 func (s *Socket) extend() error {
-	if s.o.Ping <= 0 {
-		return nil
-	}
-	return s.ws.SetReadDeadline(time.Now().Add(2*s.o.Ping + writeLimit))
+	return s.ws.SetReadDeadline(time.Now().Add(2*pingEvery + writeLimit))
 }
 
 // every keeps the connection alive by send, until its end.

@@ -29,7 +29,6 @@ const (
 	defaultBase  = "https://streaming.assemblyai.com"
 	rate         = 16000
 	chunk        = 50 * time.Millisecond // AssemblyAI takes 50 ms to 1 s at once
-	pingEvery    = 30 * time.Second
 	turnSilence  = 100 * time.Millisecond
 	maxLanguages = 10
 	maxContext   = 1750 // characters
@@ -162,7 +161,7 @@ func (r *recognizer) Capabilities() driver.Capabilities {
 // Open implements driver.Streamer.
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
 	s, err := wire.Single(ctx, &r.peer, wire.SocketOptions{
-		URL: wire.JoinSocket(r.base, "/v3/ws", r.query(o)), Header: r.head, Ping: pingEvery,
+		URL: wire.JoinSocket(r.base, "/v3/ws", r.query(o)), Header: r.head,
 	})
 	if err != nil {
 		return nil, err

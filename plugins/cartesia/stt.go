@@ -19,7 +19,6 @@ import (
 const (
 	sttRate  = 16000
 	sttChunk = 160 * time.Millisecond // of one message
-	sttPing  = 30 * time.Second
 )
 
 // STTOptions are the options of NewSTT. The zero value, or nil, takes the key from CARTESIA_API_KEY.
@@ -107,7 +106,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 		path, language = "/stt/websocket", cmp.Or(o.Language, language)
 		q.Set("language", short(language))
 	}
-	s, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, path, q), Header: r.head, Ping: sttPing})
+	s, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, path, q), Header: r.head})
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
@@ -18,8 +17,6 @@ import (
 
 const (
 	defaultBase = "https://api.deepgram.com"
-	// pingEvery is how often a connection is asked for a sign of life.
-	pingEvery = 30 * time.Second
 	// maxTag is how long a tag may be.
 	maxTag = 128
 )
@@ -49,7 +46,7 @@ func (s *service) Info() model.Info { return s.Client.Info }
 
 // open opens a websocket for one stream.
 func (s *service) open(ctx context.Context, o wire.SocketOptions) (*wire.Socket, error) {
-	o.Header, o.Ping = s.head, pingEvery
+	o.Header = s.head
 	return wire.Single(ctx, &s.Peer, o)
 }
 

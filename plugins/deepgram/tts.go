@@ -76,7 +76,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	})
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) {
-			return wire.SocketOptions{URL: address, Header: d.head, Ping: pingEvery, Goodbye: `{"type":"Close"}`}, nil
+			return wire.SocketOptions{URL: address, Header: d.head, Goodbye: `{"type":"Close"}`}, nil
 		},
 		MaxAge: keepSocket,
 	})

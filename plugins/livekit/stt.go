@@ -18,10 +18,9 @@ import (
 )
 
 const (
-	sttRate   = 16000
-	sttChunk  = 50 * time.Millisecond // of one message
-	pingEvery = 30 * time.Second
-	goodbye   = `{"type":"session.close"}`
+	sttRate  = 16000
+	sttChunk = 50 * time.Millisecond // of one message
+	goodbye  = `{"type":"session.close"}`
 )
 
 // STTOptions are the options of NewSTT. Model must be set.
@@ -168,7 +167,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	}
 	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
 		URL: wire.JoinSocket(r.base, "/stt", url.Values{"model": {r.o.Model}}), Header: h,
-		Ping: pingEvery, Goodbye: goodbye,
+		Goodbye: goodbye,
 	})
 	if err != nil {
 		return nil, err

@@ -75,8 +75,6 @@ func NewResponses(o *ResponsesOptions) (*llm.Model, error) {
 const (
 	// socketAge is less than the hour after which OpenAI ends a websocket.
 	socketAge = 55 * time.Minute
-	// socketPing keeps idle websockets open.
-	socketPing = 30 * time.Second
 	// closeLimit bounds the wait for answers that are still being read.
 	closeLimit = time.Second
 )
@@ -109,7 +107,7 @@ func newResponses(o *ResponsesOptions) (*responsesLLM, error) {
 	if c.socket && !c.o.HTTP {
 		c.pool = wire.NewPool(&c.Peer, wire.PoolOptions{
 			Open: func(context.Context) (wire.SocketOptions, error) {
-				return wire.SocketOptions{URL: c.socketURL(), Header: c.header, Ping: socketPing}, nil
+				return wire.SocketOptions{URL: c.socketURL(), Header: c.header}, nil
 			},
 			MaxAge: socketAge,
 		})

@@ -49,7 +49,7 @@ func (l *listener) address() string {
 
 // Open implements driver.Streamer.
 func (l *listener) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
-	ws, err := wire.Single(ctx, &l.r.Peer, wire.SocketOptions{URL: l.address(), Header: l.r.header, Ping: socketPing})
+	ws, err := wire.Single(ctx, &l.r.Peer, wire.SocketOptions{URL: l.address(), Header: l.r.header})
 	if err != nil {
 		return nil, err
 	}

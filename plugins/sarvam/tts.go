@@ -20,7 +20,6 @@ const (
 	// aliveEvery is how often a connection tells that it lives: Sarvam closes one that sends nothing for
 	// a minute.
 	aliveEvery = 20 * time.Second
-	pingEvery  = 20 * time.Second
 	keepSocket = time.Hour
 )
 
@@ -102,7 +101,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	d.service = s
 	d.socket = wire.SocketOptions{
 		URL:    wire.JoinSocket(d.base, "/text-to-speech/ws", url.Values{"model": {d.o.Model}, "send_completion_event": {"true"}}),
-		Header: d.head, Ping: pingEvery, Alive: `{"type":"ping"}`, AliveEvery: aliveEvery,
+		Header: d.head, Alive: `{"type":"ping"}`, AliveEvery: aliveEvery,
 	}
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) { return d.socket, nil },

@@ -22,7 +22,6 @@ const (
 	sttRate     = 16000
 	// aliveEvery is how often a stream tells that it lives: Soniox closes one that sends nothing for 20 s.
 	aliveEvery = 8 * time.Second
-	pingEvery  = 30 * time.Second
 	// The bounds that Soniox sets for the wait after the last word.
 	minEndDelay, maxEndDelay = 500 * time.Millisecond, 3 * time.Second
 )
@@ -195,7 +194,7 @@ func (r *recognizer) config(o driver.Options) config {
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
 	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
 		URL: wire.JoinSocket(r.base, "/transcribe-websocket", nil), Header: r.head,
-		Ping: pingEvery, Alive: `{"type":"keepalive"}`, AliveEvery: aliveEvery,
+		Alive: `{"type":"keepalive"}`, AliveEvery: aliveEvery,
 	})
 	if err != nil {
 		return nil, err

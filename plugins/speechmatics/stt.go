@@ -19,7 +19,6 @@ import (
 const (
 	defaultBase = "wss://eu.rt.speechmatics.com/v2"
 	sttRate     = 16000
-	pingEvery   = 30 * time.Second // Speechmatics wants a sign of life every 20 to 60 s
 	endpointing = 500 * time.Millisecond
 	// The bounds that Speechmatics sets.
 	maxEndpointing     = 2 * time.Second
@@ -209,7 +208,7 @@ func language(tag string) string {
 
 // Open implements driver.Streamer.
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
-	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, "", nil), Header: r.head, Ping: pingEvery})
+	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, "", nil), Header: r.head})
 	if err != nil {
 		return nil, err
 	}
