@@ -103,7 +103,7 @@ func (l *line[R]) take(msg Message) {
 		delete(l.channels, id)
 	}
 	switch {
-	case c.closed:
+	case c.closed, c.err != nil:
 	case len(c.queue) == maxUnread:
 		c.fail(l.m.peer.Protocol("receive", "nobody reads what the provider sends"))
 	default:

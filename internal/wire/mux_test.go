@@ -330,3 +330,38 @@ func TestPrewarm(t *testing.T) {
 		t.Errorf("%d dials", o.dials.Load())
 	}
 }
+
+// A stream that was not read in time ends after what came before the first loss: nothing is left out of
+// the middle of it.
+func TestAStreamThatNobodyReadsHasNoGaps(t *testing.T) {
+	_, m := newTestMux(t, 2)
+	c := open(t, m, "a", false)
+	say := make([]string, maxUnread+1)
+	for i := range say {
+		say[i] = "x"
+	}
+	tell(t, c, order{Say: say})
+	failed := func() bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return c.err != nil
+	}
+	for !failed() {
+		time.Sleep(time.Millisecond)
+	}
+	hear(t, c, "x")
+	tell(t, c, order{Say: []string{"after the gap"}})
+	b := open(t, m, "b", true)
+	tell(t, b, order{Say: []string{"b"}})
+	hear(t, b, "b") // so that what came before it has arrived
+	for i := range say {
+		r, err := c.Next(t.Context())
+		if err != nil {
+			return
+		}
+		if r.Text != "x" {
+			t.Fatalf("%q was read after %d messages", r.Text, i+1)
+		}
+	}
+	t.Error("the stream goes on")
+}
