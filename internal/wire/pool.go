@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -34,6 +35,7 @@ func NewPool(peer *Peer, o PoolOptions) *Pool {
 			if err != nil {
 				return nil, err
 			}
+			so.pooled = true
 			s, err := Dial(ctx, peer, so)
 			if err != nil || o.Setup == nil {
 				return s, err
@@ -103,25 +105,46 @@ func (l *Lease) Broken() bool {
 	return l.ctx != nil && l.ctx.Err() != nil && !errors.Is(context.Cause(l.ctx), context.Canceled)
 }
 
-func (l *Lease) end() { l.once.Do(func() { close(l.over) }) }
-
-// patience is a context that says that its time is over when it was cancelled for that reason: a dial
-// that took all the time there was is given up, and not waited for by the next attempt.
-type patience struct{ context.Context }
-
-// Err implements context.Context.
-func (p patience) Err() error {
-	err := p.Context.Err()
-	var e *model.Error
-	if err == context.Canceled && errors.As(context.Cause(p.Context), &e) && e.Kind == model.KindTimeout {
-		return context.DeadlineExceeded
+// WriteJSON sends v as a text message; it fails after the end of the lease.
+func (l *Lease) WriteJSON(ctx context.Context, v any) error {
+	if l.ended() {
+		return l.gone()
 	}
-	return err
+	return l.Socket.WriteJSON(ctx, v)
 }
+
+// WriteText sends a text message; it fails after the end of the lease.
+func (l *Lease) WriteText(ctx context.Context, b []byte) error {
+	if l.ended() {
+		return l.gone()
+	}
+	return l.Socket.WriteText(ctx, b)
+}
+
+// WriteBinary sends a binary message; it fails after the end of the lease.
+func (l *Lease) WriteBinary(ctx context.Context, b []byte) error {
+	if l.ended() {
+		return l.gone()
+	}
+	return l.Socket.WriteBinary(ctx, b)
+}
+
+func (l *Lease) ended() bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *Lease) gone() error { return l.peer.Error(model.KindConnection, "send", net.ErrClosed) }
+
+func (l *Lease) end() { l.once.Do(func() { close(l.over) }) }
 
 // Acquire lends a connection, idle or dialled, and books how it came about.
 func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
-	l, err := p.p.Acquire(patience{ctx})
+	l, err := p.p.Acquire(ctx)
 	if err != nil {
 		var d *connpool.DialError
 		if errors.As(err, &d) {
@@ -139,7 +162,7 @@ func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
 	}
 	f.Acquire, f.Wait = pf.AcquireTime, pf.WaitTime
 	record(ctx, p.peer.Kind, p.peer.Info, f)
-	l.Conn().idle.Store(false)
+	l.Conn().held.Store(reader)
 	return &Lease{Socket: l.Conn(), l: l, facts: f, over: make(chan struct{})}, nil
 }
 
@@ -151,7 +174,7 @@ func (l *Lease) Acquired() (took time.Duration, reused bool) { return l.facts.Ac
 // read to its end takes Discard instead.
 func (l *Lease) Release() {
 	l.end()
-	l.idle.Store(true)
+	l.held.Store(idle)
 	for {
 		select {
 		case <-l.in:

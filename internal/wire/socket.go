@@ -50,7 +50,8 @@ type SocketOptions struct {
 	// Goodbye is sent as text before the connection is closed; "" for nothing.
 	Goodbye string
 	// Dial connects; nil for the network, or what WithDial says.
-	Dial DialFunc
+	Dial   DialFunc
+	pooled bool // it has nobody who reads yet
 	// Take, if set, gets every message at once, and Read none. It must not wait, nor close the socket.
 	Take func(Message)
 }
@@ -67,11 +68,18 @@ type Socket struct {
 	dead    chan struct{} // closed when nothing more will be read
 	readErr error         // valid once dead is closed
 
-	idle atomic.Bool // nobody has a lease: what arrives is dropped
+	held atomic.Int32 // a holder
 	once sync.Once
 	wg   sync.WaitGroup
 	sem  chan struct{} // size 1: held while a message is written
 }
+
+// The holders of a socket.
+const (
+	reader int32 = iota // what does not fit into the inbox waits
+	nobody              // since it was dialled: what does not fit is dropped, so that its end is noticed
+	idle                // nobody any more: what arrives is dropped
+)
 
 // DialFunc makes a connection.
 type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -128,6 +136,9 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 		peer: p, ws: ws, o: o,
 		in: make(chan Message, inbox), stop: make(chan struct{}), dead: make(chan struct{}), sem: make(chan struct{}, 1),
 	}
+	if o.pooled {
+		s.held.Store(nobody)
+	}
 	s.facts, _ = t.facts()
 	s.facts.Acquire = time.Since(began)
 	s.facts.Wait = 0
@@ -177,11 +188,21 @@ func (s *Socket) listen() {
 			s.o.Take(Message{kind == websocket.BinaryMessage, data})
 			continue
 		}
-		if s.idle.Load() {
+		m := Message{kind == websocket.BinaryMessage, data}
+		held := s.held.Load()
+		if held == idle {
 			continue
 		}
 		select {
-		case s.in <- Message{kind == websocket.BinaryMessage, data}:
+		case s.in <- m:
+			continue
+		default:
+		}
+		if held == nobody {
+			continue
+		}
+		select {
+		case s.in <- m:
 		case <-s.stop:
 			s.readErr = net.ErrClosed
 			return

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -124,4 +126,61 @@ func TestReaderThatTakesItsTimeKeepsTheSocket(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What a server says on a connection that waits for its first lease does not fill it up, which would hide
+// its end.
+func TestConnectionInWaitingNoticesItsEnd(t *testing.T) {
+	var up websocket.Upgrader
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		for range 2 * inbox {
+			_ = ws.WriteMessage(websocket.TextMessage, []byte("heartbeat"))
+		}
+	}))
+	defer srv.Close()
+	p := NewPool(testPeer, PoolOptions{Open: func(context.Context) (SocketOptions, error) {
+		return SocketOptions{URL: "ws" + strings.TrimPrefix(srv.URL, "http")}, nil
+	}})
+	defer p.Close(context.Background())
+	p.Prewarm()
+	for end := time.Now().Add(5 * time.Second); p.p.Stats().Closed.Dead == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the connection would be handed out")
+		}
+	}
+}
+
+// Who has lost a connection cannot send on it any more: it may be somebody else's.
+func TestNothingIsSentAfterTheEndOfALease(t *testing.T) {
+	p, _ := echo(t)
+	l, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	for name, err := range map[string]error{
+		"text": l.WriteText(t.Context(), []byte("late")), "binary": l.WriteBinary(t.Context(), []byte("late")),
+		"JSON": l.WriteJSON(t.Context(), "late"),
+	} {
+		if err == nil {
+			t.Errorf("%s was sent", name)
+		}
+	}
+	next, err := p.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Discard()
+	if _, reused := next.Acquired(); !reused {
+		t.Fatal("another connection")
+	}
+	_ = next.WriteText(t.Context(), []byte("mine"))
+	if m, err := next.Read(t.Context()); err != nil || string(m.Data) != "mine" {
+		t.Errorf("read %q, %v", m.Data, err)
+	}
 }
