@@ -176,6 +176,7 @@ func (r *run) lastWords() {
 		}
 	}
 	r.ask(func() {
+		r.standing.callerSilent(now())
 		if r.userState == agent.UserSpeaking {
 			r.setUserState(agent.UserListening, now())
 		}
@@ -223,6 +224,11 @@ func (r *run) tearDown() {
 	cancel()
 	r.closeModels()
 	r.closeTransport(hangUp)
+	r.ask(func() {
+		if r.opened {
+			r.standing.AgentLeftAt = now()
+		}
+	})
 	r.s.agentState.Store(agent.Initializing)
 	r.s.userState.Store(agent.UserListening)
 	r.events.close()

@@ -13,8 +13,9 @@ import (
 type mouth struct {
 	out AudioOutput
 
-	mu  sync.Mutex
-	seg *segment // the open one; nil between segments
+	mu   sync.Mutex
+	seg  *segment      // the open one; nil between segments
+	said time.Duration // of all segments that ended
 }
 
 // segment is a piece of speech that is played as a whole. It is used by one goroutine.
@@ -42,6 +43,7 @@ func (m *mouth) onPlayback(ev PlaybackEvent) {
 	seg := m.seg
 	if ev.Finished {
 		m.seg = nil
+		m.said += ev.Played
 	}
 	m.mu.Unlock()
 	switch {

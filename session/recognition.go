@@ -123,6 +123,7 @@ func (r *run) userStarted(onset time.Time) {
 		j.begin()
 	}
 	r.talk.started(onset)
+	r.standing.callerSpeaks(onset)
 	r.talksOver(onset)
 	r.act.endpointing.UserStarted(onset, r.agentState == agent.Speaking)
 	r.resume.stop()
@@ -138,6 +139,7 @@ func (r *run) userStarted(onset time.Time) {
 // userStopped notes that the user is silent since t.
 func (r *run) userStopped(t time.Time) {
 	r.heard.silent = true
+	r.standing.callerSilent(t)
 	r.act.endpointing.UserEnded(t, false)
 	r.setUserState(agent.UserListening, t)
 	r.userFellSilent(t)

@@ -14,7 +14,7 @@ import (
 
 // ReportVersion is the version of the JSON form of a Report. It grows with every change that a
 // reader could notice.
-const ReportVersion = 2
+const ReportVersion = 3
 
 // Report is the account of a session from its start to its close, or to the moment of the report.
 type Report struct {
@@ -30,6 +30,7 @@ type Report struct {
 	History             *chat.Context
 	Turns               []TurnLatency
 	Usage               metrics.Usage
+	Standing            Standing
 }
 
 // ErrNeverStarted is returned by Report for a session that was not started.
@@ -47,6 +48,7 @@ func (s *Session) Report() (*Report, error) {
 		rep.CloseReason, rep.CloseError = r.closeReason, r.closeErr
 		rep.Events = append(rep.Events, r.record...)
 		rep.Turns = append(rep.Turns, r.latencies...)
+		rep.Standing = r.stands(rep.Timestamp)
 		if r.act != nil {
 			rep.Options.TurnHandling = r.act.how
 			rep.Options.MinConsecutiveSpeechDelay = r.act.speechDelay()
@@ -75,6 +77,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
 		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models,
+		Standing: r.Standing.json(r.Timestamp),
 		Events: []map[string]any{}, Turns: []turnJSON{},
 	}
 	if r.CloseError != nil {
@@ -106,6 +109,7 @@ type reportJSON struct {
 	History     *chat.Context        `json:"chat_history"`
 	Turns       []turnJSON           `json:"turns"`
 	Usage       []metrics.ModelUsage `json:"usage"`
+	Standing    standingJSON         `json:"standing"`
 }
 
 type turnJSON struct {

@@ -69,6 +69,7 @@ type run struct {
 	retired            map[*ears]struct{}    // ears that were replaced and still have words to tell
 	heard              recognition
 	talk               talk
+	standing           standing
 	overlap            overlap
 	record             []Event
 	latencies          []TurnLatency
@@ -223,6 +224,9 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 	}
 	r.mouth = newMouth(r.io.AudioOut)
 	r.ask(func() {
+		if r.opened {
+			r.standing.AgentJoinedAt = now()
+		}
 		if r.closing != nil {
 			err = errClosedWhileStarting
 			return
@@ -409,18 +413,29 @@ func (h *host) ReceiveText(t TextInput) {
 }
 
 func (h *host) ParticipantLinked(p Participant) {
-	h.r.post(func() { h.r.log.Debug("participant linked", "identity", p.Identity, "kind", p.Kind) })
+	t := now()
+	h.r.post(func() {
+		h.r.log.Debug("participant linked", "identity", p.Identity, "kind", p.Kind)
+		h.r.standing.callerJoined(t)
+	})
 }
 
 func (h *host) ParticipantLeft(p Participant, reason string, closes bool) {
 	h.r.log.Debug("participant left", "identity", p.Identity, "reason", reason)
+	t := now()
+	h.r.post(func() { h.r.standing.callerLeft(t) })
 	if closes {
 		h.r.requestClose(closeRequest{reason: ReasonParticipantDisconnected})
 	}
 }
 
 func (h *host) OutputReady() {
-	h.r.post(func() { h.r.outputReady = true; h.r.watchAway() })
+	t := now()
+	h.r.post(func() {
+		h.r.outputReady = true
+		h.r.standing.audible(t)
+		h.r.watchAway()
+	})
 }
 
 func (h *host) Disconnected(reason string) {

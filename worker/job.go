@@ -209,6 +209,9 @@ type Room struct {
 	mu  sync.Mutex // held while joining, which has a deadline
 	lk  *room.Room
 	end bool
+
+	stay         sync.Mutex
+	joined, left time.Time // zero before
 }
 
 var (
@@ -232,11 +235,29 @@ func (r *Room) Connect(ctx context.Context) (*room.Room, error) {
 		return nil, fmt.Errorf("joining room of job %s: %w", r.job.ID(), err)
 	}
 	r.lk = lk
+	r.note(&r.joined)
 	go func() { // ends with the room, which is left when the job ends
 		<-lk.Disconnected()
+		r.note(&r.left)
 		r.job.end(reasonDisconnected, nil)
 	}()
 	return lk, nil
+}
+
+// note sets t, one of the times of the stay, to now, once.
+func (r *Room) note(t *time.Time) {
+	r.stay.Lock()
+	defer r.stay.Unlock()
+	if t.IsZero() {
+		*t = time.Now()
+	}
+}
+
+// times tells when the room was joined and left.
+func (r *Room) times() (joined, left time.Time) {
+	r.stay.Lock()
+	defer r.stay.Unlock()
+	return r.joined, r.left
 }
 
 // Open implements session.Transport.
@@ -300,6 +321,7 @@ func (r *Room) leave(ctx context.Context) error {
 	if r.lk == nil {
 		return nil
 	}
+	defer r.note(&r.left)
 	return r.lk.Leave(ctx)
 }
 

@@ -158,6 +158,7 @@ func (j *Job) deliverReport() {
 		j.log.Error("no session report", "err", err)
 		return
 	}
+	rep.Standing.AgentJoinedAt, rep.Standing.AgentLeftAt = j.room.times()
 	rep.JobID, rep.RoomID, rep.Room = j.ID(), j.info.GetRoom().GetSid(), j.info.GetRoom().GetName()
 	j.bounded("delivering session report", reportTimeout, func(ctx context.Context) error { return j.w.opt.OnReport(ctx, rep) })
 }

@@ -30,8 +30,15 @@ func TestCallerHangsUp(t *testing.T) {
 	if err := c.Hangup(); err != nil {
 		t.Fatal(err)
 	}
-	if r := next(t, sc.reports); r.CloseReason != session.ReasonParticipantDisconnected {
+	r := next(t, sc.reports)
+	if r.CloseReason != session.ReasonParticipantDisconnected {
 		t.Errorf("closed for %s", r.CloseReason)
+	}
+	st := r.Standing
+	moments := []time.Time{st.AgentJoinedAt, st.CallerJoinedAt, st.AudibleAt, st.CallerLeftAt, st.AgentLeftAt}
+	if !slices.IsSortedFunc(moments, time.Time.Compare) || moments[0].IsZero() || st.AgentSpoke == 0 ||
+		st.CallerPresent <= st.AgentSpoke || st.AgentPresent(r.Timestamp) <= st.CallerPresent {
+		t.Errorf("standing %+v", st)
 	}
 	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed participant_disconnected", "order: status JS_SUCCESS",
 		"order: left", "order: first callback, session closed", "order: second callback, session closed", "order: report")
