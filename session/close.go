@@ -208,6 +208,7 @@ func (r *run) tearDown() {
 		}
 		closing = r.giveBackAll()
 		hangUp = r.closing.hangUp
+		r.watch.stop()
 		r.endedAt = now()
 		r.closeReason, r.closeErr = r.closing.reason, r.closing.err
 		if r.act == nil { // never opened: nobody was told that it began

@@ -205,6 +205,7 @@ const (
 	ReasonJobShutdown             CloseReason = "job_shutdown"
 	ReasonParticipantDisconnected CloseReason = "participant_disconnected"
 	ReasonUserInitiated           CloseReason = "user_initiated"
+	ReasonBudgetExceeded          CloseReason = "budget_exceeded"
 )
 
 // EventType implements Event.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tokenize"
@@ -61,6 +62,14 @@ type Options struct {
 	// keep the model's. Default tokenize.StripMarkdown and tokenize.StripEmoji; off: the text as it
 	// is. tokenize.Replace mends how names are spoken.
 	TextTransforms opt.Value[[]tokenize.Transform]
+
+	// PriceBooks have the prices of the models: with any, the report has the cost. The first one with a
+	// price that is valid when the session starts counts.
+	PriceBooks []*metrics.PriceBook
+	// SoftBudget and HardBudget limit what the session may use: beyond the soft one it tells so
+	// (BudgetExceeded), beyond the hard one it closes, too. Default: no limit. A limit on money without a
+	// price book in its currency is an error of Start.
+	SoftBudget, HardBudget Budget
 
 	// Userdata is anything the application wants at hand in tools and hooks.
 	Userdata any

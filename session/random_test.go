@@ -97,6 +97,7 @@ func randomSession(t *testing.T, seed uint64) {
 			c.opt.TurnHandling.Detector = opt.Some(x.detector())
 		}
 		c.opt.Tools = []llm.Tool{x.book("shared")}
+		x.limit()
 		x.script()
 		c.start(x.newAgent())
 		x.drive()
@@ -274,6 +275,10 @@ func (x *random) script() {
 func (x *random) drive() {
 	for range 5 + x.rng.IntN(20) {
 		time.Sleep(time.Duration(x.rng.IntN(2500)) * time.Millisecond)
+		synctest.Wait()
+		if x.cutOff() {
+			return // who closes himself knows what he has sent before
+		}
 		switch x.rng.IntN(15) {
 		case 0:
 			if o := x.sayOptions(); x.rng.IntN(3) == 0 {
@@ -423,6 +428,7 @@ func (x *random) check(t *testing.T) {
 	x.checkOverlaps(t, events)
 	x.checkHistory(t)
 	x.checkUsage(t)
+	x.checkBudgets(t, events)
 	for _, d := range x.detectors {
 		if l := d.Ledger(); l.Open != 0 || l.Running != 0 {
 			t.Errorf("a turn detector has %d streams and %d predictions after the close", l.Open, l.Running)

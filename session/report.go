@@ -14,7 +14,7 @@ import (
 
 // ReportVersion is the version of the JSON form of a Report. It grows with every change that a
 // reader could notice.
-const ReportVersion = 3
+const ReportVersion = 4
 
 // Report is the account of a session from its start to its close, or to the moment of the report.
 type Report struct {
@@ -30,6 +30,7 @@ type Report struct {
 	History             *chat.Context
 	Turns               []TurnLatency
 	Usage               metrics.Usage
+	Cost                *metrics.Cost // of the usage; nil without Options.PriceBooks
 	Standing            Standing
 }
 
@@ -43,6 +44,10 @@ func (s *Session) Report() (*Report, error) {
 		return nil, ErrNeverStarted
 	}
 	rep := &Report{SessionID: s.id, Options: s.opt, Timestamp: now(), History: s.History(), Usage: s.Usage()}
+	if len(s.opt.PriceBooks) > 0 {
+		c := r.cost(rep.Usage)
+		rep.Cost = &c
+	}
 	fill := func() {
 		rep.StartedAt, rep.EndedAt = r.startedAt, r.endedAt
 		rep.CloseReason, rep.CloseError = r.closeReason, r.closeErr
@@ -76,9 +81,9 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID,
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
-		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models,
+		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models, Cost: r.Cost,
 		Standing: r.Standing.json(r.Timestamp),
-		Events: []map[string]any{}, Turns: []turnJSON{},
+		Events:   []map[string]any{}, Turns: []turnJSON{},
 	}
 	if r.CloseError != nil {
 		doc.CloseError = r.CloseError.Error()
@@ -109,6 +114,7 @@ type reportJSON struct {
 	History     *chat.Context        `json:"chat_history"`
 	Turns       []turnJSON           `json:"turns"`
 	Usage       []metrics.ModelUsage `json:"usage"`
+	Cost        *metrics.Cost        `json:"cost,omitempty"`
 	Standing    standingJSON         `json:"standing"`
 }
 
@@ -164,6 +170,8 @@ func (o Options) report() map[string]any {
 		"max_tool_steps":                   orDefault(o.MaxToolSteps, defaultToolSteps),
 		"user_away_timeout":                seconds(orDefault(o.UserAwayTimeout, defaultAwayTimeout)),
 		"min_consecutive_speech_delay":     o.MinConsecutiveSpeechDelay.Seconds(),
+		"soft_budget":                      o.SoftBudget.report(),
+		"hard_budget":                      o.HardBudget.report(),
 		"preemptive_generation": map[string]any{
 			"enabled":             p.Enabled.Default(false),
 			"preemptive_tts":      p.TTS.Default(false),
@@ -221,6 +229,12 @@ func eventJSON(e Event) map[string]any {
 	case ErrorOccurred:
 		m["error"] = map[string]any{"type": e.Kind, "message": e.Err.Error(), "recoverable": e.Recoverable}
 		m["source"] = e.Info.Label
+	case BudgetExceeded:
+		m["hard"], m["limit"], m["budget"] = e.Hard, e.Limit, e.Budget.report()
+		m["tokens"], m["duration"] = e.Tokens, e.Duration.Seconds()
+		if e.Money.Currency != "" {
+			m["money"] = e.Money
+		}
 	case ModelAvailabilityChanged:
 		m["source"], m["available"] = e.Info.Label, e.Available
 	case Closed:

@@ -36,6 +36,8 @@ type run struct {
 	turns     *mailbox          // user turns, worked on one after another
 	events    *mailbox          // on their way to the listeners
 	spent     metrics.Collector // of this run alone
+	pricedAt  time.Time         // of the prices
+	watch     watch             // over the budgets
 	done      chan struct{}
 	loopDone  chan struct{}
 	turnsDone chan struct{}
@@ -108,6 +110,8 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	}
 	r.away.s, r.resume.s, r.aec.s, r.overlap.wait.s = r, r, r, r
 	r.heard.init(r)
+	r.pricedAt = now()
+	r.watch.init(r)
 	base := context.WithoutCancel(ctx)
 	base = metrics.WithRecorder(base, r)
 	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
@@ -205,6 +209,9 @@ func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
 }
 
 func (r *run) open(ctx context.Context, a *agent.Agent) error {
+	if err := r.watch.check(r.opt.PriceBooks); err != nil {
+		return err
+	}
 	if err := r.resolveModels(); err != nil {
 		return err
 	}
@@ -232,6 +239,7 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 			return
 		}
 		r.startedAt = now()
+		r.watch.begin(r)
 		r.ownSets = own
 		r.borrow(own)
 		r.s.agentState.Store(r.agentState)
@@ -293,6 +301,9 @@ func at(t time.Time) At { return At{CreatedAt: t} }
 // Record implements metrics.Recorder. It is called from every goroutine.
 func (r *run) Record(_ context.Context, e metrics.Event) {
 	changed := r.spent.Add(e)
+	if changed {
+		r.watch.used(r)
+	}
 	if r.s.events.wanted(reflect.TypeFor[MetricsCollected]()) {
 		r.tell(MetricsCollected{at(now()), e}, nil)
 	}

@@ -453,10 +453,10 @@ func TestReportHasTheOptionsInForce(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `{"allow_interruptions":true,"discard_audio_if_uninterruptible":false,"endpointing_mode":"fixed",` +
-			`"false_interruption_timeout":null,"max_endpointing_delay":2.5,"max_tool_steps":3,"min_consecutive_speech_delay":1,` +
+			`"false_interruption_timeout":null,"hard_budget":null,"max_endpointing_delay":2.5,"max_tool_steps":3,"min_consecutive_speech_delay":1,` +
 			`"min_endpointing_delay":0.3,"min_interruption_duration":0.5,"min_interruption_words":0,` +
 			`"preemptive_generation":{"enabled":false,"max_retries":null,"max_speech_duration":4,"preemptive_tts":false},` +
-			`"resume_false_interruption":true,"turn_detection":"auto","turn_detector":"scripted.Turn","user_away_timeout":15}`
+			`"resume_false_interruption":true,"soft_budget":null,"turn_detection":"auto","turn_detector":"scripted.Turn","user_away_timeout":15}`
 		if got := string(doc.Options); got != want {
 			t.Errorf("options\n%s\nwant\n%s", strings.ReplaceAll(got, ",", ",\n"), strings.ReplaceAll(want, ",", ",\n"))
 		}
