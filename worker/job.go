@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -172,7 +173,9 @@ func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 	w.sendJobStatus(j.ID(), livekit.JobStatus_JS_RUNNING, "")
 	go func() {
 		defer w.jobs.Done()
+		begun := time.Now()
 		j.run()
+		w.figures.JobEnded(j.result(), time.Since(begun))
 		w.mu.Lock()
 		delete(w.active, j.ID())
 		w.wake()
@@ -212,6 +215,7 @@ type Room struct {
 
 	stay         sync.Mutex
 	joined, left time.Time // zero before
+	observed     []*session.Session
 }
 
 var (
@@ -253,6 +257,19 @@ func (r *Room) note(t *time.Time) {
 	}
 }
 
+// observe takes the figures of s, which may be started again, from now on.
+func (r *Room) observe(s *session.Session) {
+	r.stay.Lock()
+	known := slices.Contains(r.observed, s)
+	if !known {
+		r.observed = append(r.observed, s)
+	}
+	r.stay.Unlock()
+	if !known {
+		r.job.w.figures.Observe(s)
+	}
+}
+
 // times tells when the room was joined and left.
 func (r *Room) times() (joined, left time.Time) {
 	r.stay.Lock()
@@ -271,6 +288,7 @@ func (r *Room) Open(ctx context.Context, h session.Host) (session.IO, error) {
 		return ends, err
 	}
 	if s, ok := session.SessionOf(h); ok {
+		r.observe(s)
 		r.job.adopt(s)
 	}
 	return ends, nil

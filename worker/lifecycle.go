@@ -8,6 +8,7 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 
+	"github.com/parley-go/parley/metrics/prom"
 	"github.com/parley-go/parley/session"
 )
 
@@ -77,6 +78,16 @@ func (j *Job) closeSession() {
 	if err := s.CloseFor(ctx, reason); err != nil {
 		j.log.Error("session did not close in time", "err", err)
 	}
+}
+
+// result is how the job ended, once it has.
+func (j *Job) result() prom.Result {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.err != nil {
+		return prom.Failed
+	}
+	return prom.Success
 }
 
 // finalStatus tells the server how the job ended, once.
@@ -150,7 +161,7 @@ func (j *Job) bounded(what string, limit time.Duration, f func(context.Context) 
 
 func (j *Job) deliverReport() {
 	s := j.Session()
-	if s == nil || j.w.opt.OnReport == nil {
+	if s == nil {
 		return
 	}
 	rep, err := s.Report()
@@ -160,5 +171,9 @@ func (j *Job) deliverReport() {
 	}
 	rep.Standing.AgentJoinedAt, rep.Standing.AgentLeftAt = j.room.times()
 	rep.JobID, rep.RoomID, rep.Room = j.ID(), j.info.GetRoom().GetSid(), j.info.GetRoom().GetName()
+	j.w.figures.Ended(rep)
+	if j.w.opt.OnReport == nil {
+		return
+	}
 	j.bounded("delivering session report", reportTimeout, func(ctx context.Context) error { return j.w.opt.OnReport(ctx, rep) })
 }

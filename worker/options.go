@@ -40,6 +40,9 @@ type Options struct {
 	MaxRetry int
 	// ShutdownTimeout bounds each shutdown callback: default 10 s.
 	ShutdownTimeout time.Duration
+	// HTTPAddr is where Run serves HTTP, for example ":8081", with what Worker.Handler answers: figures
+	// for Prometheus and the worker's health. "" serves nothing. Port 0 is any; see Worker.HTTPAddr.
+	HTTPAddr string
 	// Logger is where the worker logs; default slog.Default().
 	Logger *slog.Logger
 }

@@ -76,6 +76,7 @@ func (r *JobRequest) Reject(terminate bool) error {
 	if err := r.claim(); err != nil {
 		return err
 	}
+	r.w.figures.JobDeclined()
 	return r.answer(&livekit.AvailabilityResponse{Available: false, Terminate: terminate})
 }
 
@@ -151,6 +152,7 @@ func (w *Worker) offer(ctx context.Context, c *conn, job *livekit.Job) {
 	case <-t.C:
 		if r.expire() {
 			w.log.Warn("job declined, OnRequest did not answer in time", "job_id", job.GetId())
+			w.figures.JobDeclined()
 			_ = r.answer(&livekit.AvailabilityResponse{})
 			return
 		}
@@ -160,6 +162,7 @@ func (w *Worker) offer(ctx context.Context, c *conn, job *livekit.Job) {
 		w.log.Warn("job not taken", "job_id", job.GetId(), "err", err)
 	}
 	if r.expire() {
+		w.figures.JobDeclined()
 		_ = r.answer(&livekit.AvailabilityResponse{})
 	}
 }

@@ -11,10 +11,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	"github.com/parley-go/parley/metrics/prom"
 )
 
 // Worker holds one connection to a LiveKit server and runs the jobs that it is given. All methods
@@ -23,6 +26,8 @@ type Worker struct {
 	opt  Options
 	log  *slog.Logger
 	jobs sync.WaitGroup
+
+	figures *prom.Figures
 
 	mu         sync.Mutex
 	running    bool
@@ -35,7 +40,8 @@ type Worker struct {
 	reserved   int                      // offers that are being decided
 	backlog    []*livekit.WorkerMessage // final statuses that could not be sent; at most 128, oldest dropped
 	registered chan struct{}            // closed on the first registration
-	changed    chan struct{}            // closed and replaced when a job or an offer is over, or the backlog was sent
+	httpAddr   net.Addr
+	changed    chan struct{} // closed and replaced when a job or an offer is over, or the backlog was sent
 }
 
 const (
@@ -53,7 +59,10 @@ func New(o Options) (*Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Worker{opt: o, log: o.Logger, pending: make(map[string]*JobRequest), active: make(map[string]*Job), registered: make(chan struct{}), changed: make(chan struct{})}, nil
+	w := &Worker{opt: o, log: o.Logger, pending: make(map[string]*JobRequest), active: make(map[string]*Job), registered: make(chan struct{}), changed: make(chan struct{})}
+	node, _ := os.Hostname() // "" is as good as any
+	w.figures = prom.New(prom.Worker{Node: node, Load: func() float64 { return float64(w.currentLoad()) }, Jobs: w.ActiveJobs, Connected: w.connected})
+	return w, nil
 }
 
 // ID is the id that the server gave, "unregistered" before.
@@ -89,11 +98,15 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.running = true
 	w.mu.Unlock()
 
+	stopHTTP, err := w.serveHTTP()
+	if err != nil {
+		return err
+	}
+	defer stopHTTP()
 	served := make(chan error, 1) // size 1: the goroutine below never waits for its reader
 	connCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	go func() { served <- w.stayConnected(connCtx) }()
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-served:

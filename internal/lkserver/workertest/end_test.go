@@ -3,6 +3,7 @@ package workertest
 import (
 	"context"
 	"errors"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,15 @@ func TestCallerHangsUp(t *testing.T) {
 	if !slices.IsSortedFunc(moments, time.Time.Compare) || moments[0].IsZero() || st.AgentSpoke == 0 ||
 		st.CallerPresent <= st.AgentSpoke || st.AgentPresent(r.Timestamp) <= st.CallerPresent {
 		t.Errorf("standing %+v", st)
+	}
+	scrape := httptest.NewRecorder()
+	sc.w.Handler().ServeHTTP(scrape, httptest.NewRequest("GET", "/metrics", nil))
+	for name, want := range map[string]string{"session_duration_seconds_count": "1", "caller_present_seconds_count": "1", "usage_tts_characters_total": "12"} {
+		_, line, _ := strings.Cut(scrape.Body.String(), "\nlk_agents_"+name+"{")
+		line, _, _ = strings.Cut(line, "\n")
+		if _, got, _ := strings.Cut(line, "} "); got != want {
+			t.Errorf("%s is %q, want %s", name, got, want)
+		}
 	}
 	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed participant_disconnected", "order: status JS_SUCCESS",
 		"order: left", "order: first callback, session closed", "order: second callback, session closed", "order: report")
