@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/big"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -264,5 +265,36 @@ func TestTokensOfUsage(t *testing.T) {
 	u := use(LLMUsage{InputTokens: 10, InputCachedTokens: 5, OutputTokens: 2}, TTSUsage{InputTokens: 3, OutputTokens: 4}, STTUsage{InputTokens: 6, OutputTokens: 7}, EOTUsage{TotalRequests: 9})
 	if n := u.Tokens(); n != 32 {
 		t.Errorf("%d tokens, want 32", n)
+	}
+}
+
+// The book in the documentation can be loaded, and it names every rate.
+func TestDocumentedPriceBook(t *testing.T) {
+	doc, err := os.ReadFile("../docs/usage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```json\n")
+	book, _, _ := strings.Cut(rest, "```")
+	b, err := ParsePriceBook([]byte(book))
+	if err != nil || b.Version() != "2026-07" || b.Currency() != "USD" {
+		t.Errorf("%+v, %v", b, err)
+	}
+	for _, name := range meterNames {
+		if !strings.Contains(string(doc), "`"+name+"`") {
+			t.Errorf("docs/usage.md does not name the rate %s", name)
+		}
+	}
+}
+
+func BenchmarkCostOf3Lines(b *testing.B) {
+	book := exampleBook(b)
+	u := use(LLMUsage{Provider: "example", Model: "mind-1", InputTokens: 1000, InputCachedTokens: 400, OutputTokens: 10},
+		TTSUsage{Provider: "example", Model: "voice-1", CharactersCount: 42}, STTUsage{Provider: "example", Model: "ears-1", AudioDuration: time.Second})
+	b.ReportAllocs()
+	for b.Loop() {
+		if u.Cost(june, book).Unpriced != 0 {
+			b.Fatal("unpriced")
+		}
 	}
 }
