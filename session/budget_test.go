@@ -61,22 +61,31 @@ func TestReportHasTheCost(t *testing.T) {
 		if l := live.Total("EUR"); l <= 0 || l > want || c.s.Cost().Total("EUR") != want {
 			t.Errorf("cost was %s while the session ran and is %s after it, want %s", l, c.s.Cost().Total("EUR"), want)
 		}
-		data, err := json.Marshal(rep)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var doc struct{ Cost json.RawMessage }
-		if err := json.Unmarshal(data, &doc); err != nil {
-			t.Fatal(err)
-		}
-		wantJSON, err := os.ReadFile("testdata/cost.json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(doc.Cost) != strings.TrimSpace(string(wantJSON)) {
-			t.Errorf("cost in the report:\n%s\nwant:\n%s", doc.Cost, wantJSON)
-		}
 	})
+}
+
+func TestReportCostJSON(t *testing.T) {
+	u := metrics.Usage{Models: []metrics.ModelUsage{
+		metrics.LLMUsage{Provider: "scripted", Model: "scripted", InputTokens: 3, OutputTokens: 2},
+		metrics.TTSUsage{Provider: "script", Model: "tts", CharactersCount: 8},
+		metrics.STTUsage{Provider: "script", Model: "unheard-of", AudioDuration: time.Second},
+	}}
+	cost := u.Cost(time.Now(), priced(t)...)
+	data, err := json.Marshal(&session.Report{Usage: u, Cost: &cost})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc struct{ Cost json.RawMessage }
+	if err := json.Unmarshal(data, &doc); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/cost.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(doc.Cost) != strings.TrimSpace(string(want)) {
+		t.Errorf("cost in the report:\n%s\nwant:\n%s", doc.Cost, want)
+	}
 }
 
 func TestReportWithoutPricesHasNoCost(t *testing.T) {
