@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/metrics"
@@ -42,10 +43,12 @@ type leg struct {
 	ttft     time.Duration
 	duration time.Duration
 	ids      []string
-	past     Usage  // of earlier attempts
-	current  *Usage // of the running attempt
-	reported bool   // any attempt stated its usage
-	measured bool   // all of those counted by the driver
+	past     Usage           // of earlier attempts
+	current  *Usage          // of the running attempt
+	reported bool            // any attempt stated its usage
+	measured bool            // all of those counted by the driver
+	text     strings.Builder // of the answer, for the span, as is calls
+	calls    []ToolCall
 }
 
 func newLeg(ctx context.Context, m *Model) *leg {
@@ -59,7 +62,7 @@ func (l *leg) end(e *metrics.LLM, err error) {
 	if e != nil {
 		metrics.Record(l.ctx, e)
 	}
-	l.endOf(err, requestAttrs(e)...)
+	l.endOf(err, append(requestAttrs(e), slog.String("lk.pii.response.text", l.text.String()), slog.Any("lk.pii.response.function_calls", l.calls))...)
 }
 
 // usage is the sum of what the attempts stated.

@@ -161,6 +161,10 @@ func (s *Stream) take(c *Chunk) {
 	defer s.mu.Unlock()
 	l := s.leg
 	l.arrived = true
+	if s.outcome == "" {
+		l.text.WriteString(c.Text)
+		l.calls = append(l.calls, c.ToolCalls...)
+	}
 	if c.ID != "" && !slices.Contains(l.ids, c.ID) {
 		l.ids = append(l.ids, c.ID)
 	}

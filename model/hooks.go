@@ -73,6 +73,18 @@ func ReportAvailability(ctx context.Context, e AvailabilityEvent) {
 	}
 }
 
+// The keys of attributes that are not of the span, but say when it began and ended.
+const (
+	SpanStart = "start_time"
+	SpanEnd   = "end_time"
+)
+
+// StartedAt is an attribute for the start of a span that began at t rather than now.
+func StartedAt(t time.Time) slog.Attr { return slog.Time(SpanStart, t) }
+
+// EndedAt is an attribute for the end of a span that ended at t rather than now.
+func EndedAt(t time.Time) slog.Attr { return slog.Time(SpanEnd, t) }
+
 // StartSpan opens a span with the hooks of ctx. Without hooks it returns ctx and an end that does
 // nothing.
 func StartSpan(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(err error, attrs ...slog.Attr)) {

@@ -113,6 +113,7 @@ const unknownReason = "UNKNOWN_REASON"
 // participantOf describes a participant of the SDK.
 func participantOf(p lksdk.Participant) session.Participant {
 	return session.Participant{
+		ID:         p.SID(),
 		Identity:   p.Identity(),
 		Name:       p.Name(),
 		Kind:       strings.ToLower(livekit.ParticipantInfo_Kind(p.Kind()).String()),

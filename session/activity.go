@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/turn"
 )
 
@@ -84,12 +86,15 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 
 // enter puts act in charge, and OnEnter runs.
 func (r *run) enter(act *activity, old *activity) error {
+	ctx, end := model.StartSpan(act.ctx, "start_agent_activity", slog.String("lk.agent_label", act.agent.Name()))
 	if err := r.takeCharge(act, old); err != nil {
+		end(err)
 		return err
 	}
+	defer end(nil)
 	act.prewarm()
 	if act.agent.OnEnter != nil {
-		r.hook(act.ctx, act, hookEnter, act.agent.OnEnter)
+		r.hook(ctx, act, hookEnter, act.agent.OnEnter)
 	}
 	r.unpark()
 	r.schedule()
@@ -148,6 +153,10 @@ const (
 func (r *run) hook(ctx context.Context, act *activity, name string, f func(context.Context, *agent.RunContext) error) (done chan struct{}) {
 	done = make(chan struct{})
 	r.begin(done, act)
+	end := func(error, ...slog.Attr) {}
+	if span, ok := hookSpans[name]; ok {
+		ctx, end = model.StartSpan(ctx, span, slog.String("lk.agent_label", act.agent.Name()))
+	}
 	r.goDo(name, func() {
 		defer close(done)
 		defer r.ask(func() { r.over(done) })
@@ -155,7 +164,9 @@ func (r *run) hook(ctx context.Context, act *activity, name string, f func(conte
 		if name == hookEnter || name == hookExit {
 			rc.AllowTasks(func(ctx context.Context, t *agent.TaskOwner) { r.runTask(ctx, taskCaller{act: act, w: done}, t) })
 		}
-		if err := f(agent.ContextWithRun(ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
+		err := errors.New("the hook panicked")
+		defer func() { end(err) }()
+		if err = f(agent.ContextWithRun(ctx, rc), rc); err != nil && !errors.Is(err, context.Canceled) {
 			r.log.Error("hook failed", "hook", name, "agent", act.agent.Name(), "err", err)
 		}
 	})
@@ -165,13 +176,17 @@ func (r *run) hook(ctx context.Context, act *activity, name string, f func(conte
 // leave runs OnExit of act, once, and then stops act from taking more speeches. It is not called on
 // the loop.
 func (r *run) leave(ctx context.Context, act *activity) {
+	end := func(error, ...slog.Attr) {}
+	defer func() { end(nil) }()
 	r.ask(func() {
 		if act.exited == nil {
+			var inside context.Context
+			inside, end = model.StartSpan(act.ctx, "drain_agent_activity", slog.String("lk.agent_label", act.agent.Name()))
 			act.exited = make(chan struct{})
 			if act.agent.OnExit == nil {
 				close(act.exited)
 			} else {
-				act.exited = r.hook(heldUp(act.ctx), act, hookExit, act.agent.OnExit)
+				act.exited = r.hook(heldUp(inside), act, hookExit, act.agent.OnExit)
 			}
 		}
 	})

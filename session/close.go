@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -235,6 +236,7 @@ func (r *run) tearDown() {
 	r.events.close()
 	r.mail.close()
 	<-r.loopDone // its state changes no more
+	r.endSpan(r.closeErr, slog.String("lk.agent_label", r.label))
 	close(r.done)
 }
 

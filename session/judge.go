@@ -156,6 +156,7 @@ func (r *run) judgeByAudio() {
 	}
 	h.asking = true
 	if o := j.opinion; o.known {
+		h.verdict.cached = true
 		r.judged(h.question, o.prediction, o.err)
 	}
 }

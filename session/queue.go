@@ -71,6 +71,7 @@ func (r *run) schedule() {
 
 // endStep makes room for the next speech after st was heard.
 func (r *run) endStep(sp *speech, st *step) {
+	sp.traced(st, nil)
 	if !isClosed(st.playedOut) {
 		close(st.playedOut)
 	}
@@ -87,6 +88,7 @@ func (r *run) endStep(sp *speech, st *step) {
 // again queues sp for another step.
 func (r *run) again(sp *speech) *step {
 	st := newStep(sp.act)
+	sp.trace(st)
 	sp.step, sp.background = st, false
 	sp.act.line(sp)
 	return st

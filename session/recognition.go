@@ -31,6 +31,8 @@ type recognition struct {
 	question     int            // counts what the turn detector was asked; older answers are void
 	asking       bool           // the answer to the last one is open
 	toldLate     bool           // that words came after their turn
+	verdict      verdict        // on the end of the turn
+	asked        *chat.Context  // what a detector by text was asked about; nil for nothing
 	turnID       string         // of the turn, once something was done for it
 	tries        int            // early answers
 	commit       *commitRequest // waits for the last words; nil for none
@@ -70,6 +72,7 @@ func (h *recognition) takeAll() string {
 func (h *recognition) reset() {
 	h.transcript, h.interim, h.confidences = "", "", nil
 	h.turnID, h.tries = "", 0
+	h.verdict, h.asked = verdict{}, nil
 	h.lastFinal = time.Time{}
 	h.unheard.reset()
 	if !h.speaking {
@@ -358,6 +361,7 @@ func (r *run) judgeByText(d *turn.Model) {
 	tentative := chat.NewMessage(chat.User, h.transcript)
 	tentative.CreatedAt = now()
 	c.Add(tentative)
+	h.asked = c
 	language := h.language
 	r.goDo("turn detector", func() {
 		p, err := d.Predict(act.ctx, c, language)
@@ -372,6 +376,7 @@ func (r *run) judged(question int, p turn.Prediction, err error) {
 		return
 	}
 	h.asking = false
+	h.verdict.known, h.verdict.by = err == nil, p
 	delay := r.minDelay()
 	if err == nil && !p.Over() {
 		delay = r.act.endpointing.MaxDelay()
@@ -381,6 +386,7 @@ func (r *run) judged(question int, p turn.Prediction, err error) {
 
 // endTurnAfter ends the turn when the user has been silent for d.
 func (r *run) endTurnAfter(d time.Duration) {
+	r.heard.verdict.after = int64(d)
 	r.heard.decision.start(d-now().Sub(r.heard.lastSpeaking), r.endTurn)
 }
 
@@ -400,6 +406,7 @@ func (r *run) endTurn() {
 
 // take has t answered, which has all that was heard so far.
 func (r *run) take(t *userTurn) {
+	r.traceVerdict(t)
 	r.heard.reset()
 	r.resetJudge()
 	r.queue(t)

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +68,10 @@ func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *s
 	}
 	sp := r.newSpeech(act, sourceReply, protected, id)
 	sp.turn, sp.user, sp.priority = q.turn, q.user, q.priority
+	sp.told = join(act.system(q.typed), q.instructions)
+	if q.user != nil {
+		sp.asked = q.user.Text()
+	}
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 	r.enqueue(sp, byUser)
 	return sp
@@ -163,6 +168,8 @@ func (r *run) keepSaid(sp *speech, st *step, said spoken, id string, began time.
 		gen.fill(&m.Metrics, said)
 		m.Metrics.LLM = metadata(st.llm, gen.by())
 	}
+	st.said = m
+	r.traceSpeaking(st, said)
 	sp.own.Add(m)
 	r.commit(sp.act, m)
 }
@@ -188,6 +195,8 @@ type generation struct {
 	chunks int // with text
 	textAt [2]time.Time
 	tokens int64
+	said   strings.Builder // for the span, as is called
+	called []llm.ToolCall
 	extra  map[string]any             // of the provider, to be sent back with the message
 	stream atomic.Pointer[llm.Stream] // of the model that was asked; nil for none
 	err    error
@@ -197,7 +206,7 @@ type generation struct {
 // ready the earlier.
 func (r *run) generate(sp *speech, st *step, q replyRequest) *generation {
 	g := &generation{text: newLines(), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), begun: now()}
-	ctx, cancel := context.WithCancel(sp.ctx)
+	ctx, cancel := context.WithCancel(st.ctx)
 	g.stop = cancel
 	r.goDo("language model", func() {
 		defer close(g.done)
@@ -216,6 +225,8 @@ func (r *run) generate(sp *speech, st *step, q replyRequest) *generation {
 				req.Tools = append(req.Tools, t)
 			}
 		}
+		ctx, end := q.trace(ctx, g, st, req)
+		defer end()
 		g.read(sp.askModel(ctx, st, g, req))
 		if errors.Is(g.err, context.Canceled) {
 			g.err = nil
@@ -278,11 +289,13 @@ func (g *generation) read(chunks iter.Seq2[*llm.Chunk, error]) {
 				g.textAt[0] = now()
 			}
 			g.textAt[1] = now()
+			g.said.WriteString(c.Text)
 			g.text.write(c.Text)
 		}
 		if c.Flush {
 			g.text.flush()
 		}
+		g.called = append(g.called, c.ToolCalls...)
 		for _, call := range c.ToolCalls {
 			g.calls.put(call)
 		}

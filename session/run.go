@@ -29,6 +29,8 @@ type run struct {
 
 	ctx       context.Context // of every call the session makes; ends with the close
 	cancel    context.CancelFunc
+	endSpan   func(err error, attrs ...slog.Attr)
+	label     string         // of the first agent
 	wg        sync.WaitGroup // every goroutine of the run but the loop and the dispatcher
 	transport Transport
 	io        IO
@@ -115,7 +117,8 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	base := context.WithoutCancel(ctx)
 	base = metrics.WithRecorder(base, r)
 	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
-	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed, OnAvailability: r.modelChanged})
+	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed, OnAvailability: r.modelChanged, StartSpan: s.spans()})
+	base, r.endSpan = model.StartSpan(base, "agent_session")
 	r.ctx, r.cancel = context.WithCancel(base)
 	return r
 }
@@ -187,7 +190,7 @@ func (r *run) start(ctx context.Context, a *agent.Agent, x *exchange) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Before the loop begins, since a request to close may be queued already.
-	r.opening, r.cancelOpen, r.exchange = true, cancel, x
+	r.opening, r.cancelOpen, r.exchange, r.label = true, cancel, x, a.Name()
 	go r.loop()
 	go r.events.run(func(m *message) { m.do() })
 	go func() {
@@ -424,6 +427,7 @@ func (h *host) ReceiveText(t TextInput) {
 }
 
 func (h *host) ParticipantLinked(p Participant) {
+	h.r.s.linked.Store(&p)
 	t := now()
 	h.r.post(func() {
 		h.r.log.Debug("participant linked", "identity", p.Identity, "kind", p.Kind)

@@ -29,6 +29,7 @@ type Session struct {
 
 	agentState atomic.Value // agent.State
 	userState  atomic.Value // agent.UserState
+	linked     atomic.Pointer[Participant]
 
 	mu      sync.Mutex
 	run     *run // the current or last one; nil before the first Start
@@ -36,6 +37,7 @@ type Session struct {
 	history *chat.Context
 	minds   map[*agent.Agent]*mind
 	how     turn.Handling // of the session, with what was changed
+	tracers []*SpanStarter
 }
 
 var _ agent.Session = (*Session)(nil)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 
@@ -31,6 +32,8 @@ type speech struct {
 
 	user       *chat.Message // to be remembered when the speech gets its turn; nil when that is done
 	typed      bool          // the user typed it
+	asked      string        // what the user said, for the span, as is told
+	told       string        // instructions
 	eager      bool          // the voice begins before the speech has its turn
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
@@ -49,6 +52,9 @@ type step struct {
 	playedOut chan struct{} // closed when it was heard
 	llm       *llm.Model    // the agent's when the step began, as is tts
 	tts       *tts.Model
+	ctx       context.Context                     // of the speech, inside of the step's span
+	endSpan   func(err error, attrs ...slog.Attr) // nil when that is done
+	said      *chat.Message                       // what was heard; nil for nothing
 }
 
 // newStep makes a step with the models that act has now.
@@ -76,6 +82,7 @@ func (r *run) newSpeech(act *activity, source string, protected bool, turnID str
 		return err
 	})
 	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(act.ctx, metrics.Tags{SpeechID: sp.ID(), TurnID: turnID}))
+	sp.trace(sp.step)
 	act.live[sp] = struct{}{}
 	return sp
 }
@@ -123,6 +130,7 @@ func (r *run) finish(sp *speech, err error) {
 		}
 	}
 	r.keepWords(sp)
+	sp.traced(sp.step, err)
 	r.endStep(sp, sp.step)
 	if i := slices.Index(act.queue, sp); i >= 0 {
 		act.queue = slices.Delete(act.queue, i, i+1)

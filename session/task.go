@@ -3,9 +3,11 @@ package session
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/model"
 )
 
 // An agent.Task takes over in the middle of what another agent does:
@@ -147,7 +149,9 @@ func (r *run) comeIn(ctx context.Context, act *activity, t *agent.TaskOwner) (*a
 			return false
 		default:
 			r.refresh(task)
+			_, end := model.StartSpan(act.ctx, "pause_agent_activity", slog.String("lk.agent_label", act.agent.Name()))
 			err = r.enter(task, act)
+			end(err)
 		}
 		if err != nil {
 			r.reject(task)
@@ -186,7 +190,10 @@ func (r *run) comeBack(act, task *activity) {
 	r.s.forget(task.agent)
 	act.heir = nil
 	r.refresh(act)
-	if err := r.takeCharge(act, task); err != nil {
+	_, end := model.StartSpan(act.ctx, "resume_agent_activity", slog.String("lk.agent_label", act.agent.Name()))
+	err := r.takeCharge(act, task)
+	end(err)
+	if err != nil {
 		r.beginClose(closeRequest{reason: ReasonError, err: err})
 	}
 	task.close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 )
 
 // toolCall is one call of a tool while it runs: in the foreground, where its speech waits for the
@@ -29,10 +31,11 @@ type toolCall struct {
 	sure   bool              // the model wants it although it is a duplicate
 	shared bool              // of the session, so it outlives handoffs
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when nothing of the call counts any more
-	leave  func()        // the round waits no longer; may be called twice
+	ctx     context.Context
+	cancel  context.CancelFunc
+	endSpan func(err error, attrs ...slog.Attr)
+	ended   chan struct{} // closed when nothing of the call counts any more
+	leave   func()        // the round waits no longer; may be called twice
 
 	background atomic.Bool // set on the loop
 	updates    int         // that came after the first; used on the loop only
@@ -69,6 +72,8 @@ func (t *toolRound) newCall(c llm.ToolCall) *toolCall {
 		}
 	}
 	base = metrics.WithTags(base, metrics.Tags{SpeechID: t.sp.ID(), Tool: item.Name})
+	base, k.endSpan = model.StartSpan(base, "function_tool", slog.String("lk.function_tool.id", item.CallID),
+		slog.String("lk.function_tool.name", item.Name), slog.String("lk.pii.function_tool.arguments", item.Arguments))
 	k.ctx, k.cancel = context.WithCancel(context.WithValue(base, callKey{}, k))
 	return k
 }
@@ -89,6 +94,7 @@ func (k *toolCall) run() {
 		v, err = k.invoke()
 	}
 	res, status := k.result(v, err)
+	k.endSpan(err, slog.String("lk.pii.function_tool.output", res.output.Output), slog.Bool("lk.function_tool.is_error", res.output.IsError))
 	k.r.ask(func() { k.r.endCall(k, res, status) })
 }
 

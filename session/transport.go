@@ -42,6 +42,7 @@ type TextInput struct {
 
 // Participant is somebody in the room.
 type Participant struct {
+	ID         string // of the transport, in LiveKit "PA_…"; may be empty
 	Identity   string
 	Name       string
 	Kind       string // "standard", "sip", "connector", "agent", ...

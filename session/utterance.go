@@ -48,8 +48,10 @@ func newUtterance(v *voice) *utterance {
 // heard by then or not.
 func (u *utterance) start(text iter.Seq[string], synthesized func()) {
 	u.synthesized = sync.OnceFunc(synthesized)
+	end := u.trace()
 	u.r.goDo("voice", func() {
 		defer close(u.voiced)
+		defer end()
 		defer u.synthesized()
 		defer u.r.guard("TTS node", &u.err)
 		u.err = u.forward(u.audio(text))

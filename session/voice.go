@@ -26,7 +26,7 @@ type voice struct {
 // newVoice makes the voice of text for st and begins to synthesise it. The caller stops it.
 func (r *run) newVoice(sp *speech, st *step, text *lines, gen *generation, canned iter.Seq2[audio.Frame, error]) *voice {
 	v := &voice{r: r, sp: sp, tts: st.tts, text: text, gen: gen, canned: canned}
-	v.ctx, v.stop = context.WithCancel(sp.ctx)
+	v.ctx, v.stop = context.WithCancel(st.ctx)
 	if r.io.AudioOut != nil && (v.tts != nil || canned != nil) {
 		v.ahead = newPipe[*utterance]()
 		r.goDo("voice", v.work)
