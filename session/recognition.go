@@ -406,6 +406,9 @@ func (r *run) endTurn() {
 
 // take has t answered, which has all that was heard so far.
 func (r *run) take(t *userTurn) {
+	if e := r.ears; e != nil && e.stt != nil {
+		t.msg.Metrics.STT = metadata(e.stt, model.Info{})
+	}
 	r.traceVerdict(t)
 	r.heard.reset()
 	r.resetJudge()
