@@ -16,6 +16,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
@@ -106,7 +107,7 @@ func converse(t *testing.T, c *collector, eo otlp.Options, o telemetry.Options) 
 		a := &agent.Agent{Instructions: "Help with " + canary, Tools: []llm.Tool{tool},
 			OnEnter:             func(context.Context, *agent.RunContext) error { return nil },
 			OnExit:              func(context.Context, *agent.RunContext) error { return nil },
-			OnUserTurnCompleted: nil,
+			OnUserTurnCompleted: func(context.Context, *agent.RunContext, *chat.Context, *chat.Message) error { return nil },
 		}
 		if err := s.Start(ctx, a, room); err != nil {
 			t.Fatal(err)
@@ -138,7 +139,8 @@ const turnAttrs, reuse = "model_name model_provider", "connection_reused model_n
 var want = map[string]string{
 	"lk.agents.turn.e2e_latency": "h s " + turnAttrs, "lk.agents.turn.llm_ttft": "h s " + turnAttrs, "lk.agents.turn.tts_ttfb": "h s " + turnAttrs,
 	"lk.agents.turn.transcription_delay": "h s " + turnAttrs, "lk.agents.turn.end_of_turn_delay": "h s " + turnAttrs,
-	"lk.agents.usage.llm_input_tokens": "c  " + turnAttrs, "lk.agents.usage.llm_input_cached_tokens": "c  " + turnAttrs,
+	"lk.agents.turn.on_user_turn_completed_delay": "h s " + turnAttrs,
+	"lk.agents.usage.llm_input_tokens":            "c  " + turnAttrs, "lk.agents.usage.llm_input_cached_tokens": "c  " + turnAttrs,
 	"lk.agents.usage.llm_input_cache_creation_tokens": "c  " + turnAttrs, "lk.agents.usage.llm_output_tokens": "c  " + turnAttrs,
 	"lk.agents.usage.llm_input_audio_tokens": "c  " + turnAttrs, "lk.agents.usage.llm_input_text_tokens": "c  " + turnAttrs,
 	"lk.agents.usage.llm_input_image_tokens": "c  " + turnAttrs, "lk.agents.usage.llm_input_cached_audio_tokens": "c  " + turnAttrs,
