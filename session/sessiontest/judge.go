@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/model"
 )
 
 const judgeInstructions = "You check what a voice agent said in a test. Decide whether its message does what was intended, " +
@@ -44,8 +46,16 @@ func judge(ctx context.Context, m *llm.Model, text, intent string) (v verdict, e
 	c := &chat.Context{}
 	c.Add(chat.NewMessage(chat.System, judgeInstructions),
 		chat.NewMessage(chat.User, fmt.Sprintf("Intended: %s\n\nMessage:\n%s", intent, text)))
-	_, calls, err := m.Chat(ctx, &llm.Request{Messages: c, Tools: []llm.Tool{tool},
-		ToolChoice: llm.ToolChoice{Mode: llm.ToolFunction, Function: tool.Name}}).Collect()
+	ctx, end := model.StartSpan(ctx, "judge_evaluation", slog.String("gen_ai.operation.name", "judge"),
+		slog.String("gen_ai.request.model", m.Info().Model), slog.String("lk.function_tool.name", tool.Name))
+	var attrs []slog.Attr
+	defer func() { end(err, attrs...) }()
+	answer := m.Chat(ctx, &llm.Request{Messages: c, Tools: []llm.Tool{tool},
+		ToolChoice: llm.ToolChoice{Mode: llm.ToolFunction, Function: tool.Name}})
+	_, calls, err := answer.Collect()
+	if u, stated := answer.Usage(); stated {
+		attrs = append(attrs, slog.Int64("gen_ai.usage.input_tokens", u.PromptTokens), slog.Int64("gen_ai.usage.output_tokens", u.CompletionTokens))
+	}
 	switch {
 	case err != nil:
 		return v, err
@@ -53,6 +63,8 @@ func judge(ctx context.Context, m *llm.Model, text, intent string) (v verdict, e
 		return v, errors.New("the model gave no verdict")
 	}
 	out, err := tool.Call(ctx, nil, calls[0].Arguments)
+	attrs = append(attrs, slog.String("lk.pii.function_tool.arguments", calls[0].Arguments), slog.Any("lk.pii.function_tool.output", out),
+		slog.Bool("lk.function_tool.is_error", err != nil))
 	if err != nil {
 		return v, err
 	}
