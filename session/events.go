@@ -205,7 +205,9 @@ const (
 	ReasonJobShutdown             CloseReason = "job_shutdown"
 	ReasonParticipantDisconnected CloseReason = "participant_disconnected"
 	ReasonUserInitiated           CloseReason = "user_initiated"
-	ReasonBudgetExceeded          CloseReason = "budget_exceeded"
+	// ReasonProcessDied is in reports that were made from a ledger; see Recovered.
+	ReasonProcessDied    CloseReason = "process_died"
+	ReasonBudgetExceeded CloseReason = "budget_exceeded"
 )
 
 // EventType implements Event.

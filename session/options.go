@@ -71,6 +71,10 @@ type Options struct {
 	// price book in its currency is an error of Start.
 	SoftBudget, HardBudget Budget
 
+	// Recorder gets every metrics event of the session, besides the session itself: a *ledger.Ledger, for
+	// instance. A worker with a ledger needs none.
+	Recorder metrics.Recorder
+
 	// Userdata is anything the application wants at hand in tools and hooks.
 	Userdata any
 	// Logger is where the session logs; default slog.Default().

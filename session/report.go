@@ -20,6 +20,7 @@ const ReportVersion = 4
 type Report struct {
 	JobID, RoomID, Room string // filled by the worker; empty without one
 	SessionID           string
+	Recovered           bool // made from a ledger after the process died; see the function Recovered
 	StartedAt           time.Time
 	EndedAt             time.Time // zero while the session runs
 	Timestamp           time.Time // when the report was made
@@ -78,7 +79,7 @@ func (r *Report) Duration() time.Duration {
 // MarshalJSON writes the report: snake_case names, seconds as floats, Unix seconds for times.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	doc := reportJSON{
-		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID,
+		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID, Recovered: r.Recovered,
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
 		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models, Cost: r.Cost,
@@ -103,6 +104,7 @@ type reportJSON struct {
 	RoomID      string               `json:"room_id"`
 	Room        string               `json:"room"`
 	SessionID   string               `json:"session_id"`
+	Recovered   bool                 `json:"recovered,omitempty"`
 	StartedAt   *float64             `json:"started_at"`
 	EndedAt     *float64             `json:"ended_at"`
 	Timestamp   *float64             `json:"timestamp"`

@@ -302,7 +302,12 @@ func (r *run) tell(e Event, after func()) {
 func at(t time.Time) At { return At{CreatedAt: t} }
 
 // Record implements metrics.Recorder. It is called from every goroutine.
-func (r *run) Record(_ context.Context, e metrics.Event) {
+func (r *run) Record(ctx context.Context, e metrics.Event) {
+	for _, also := range [...]metrics.Recorder{r.opt.Recorder, r.io.Recorder} {
+		if also != nil {
+			also.Record(ctx, e)
+		}
+	}
 	changed := r.spent.Add(e)
 	if changed {
 		r.watch.used(r)

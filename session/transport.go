@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 )
 
 // Transport is what a session hears and speaks through: a LiveKit room, a terminal, a test.
@@ -57,6 +58,8 @@ type IO struct {
 	// AgentState mirrors the agent's state to whoever is interested. It returns at once; when it is
 	// called faster than it can publish, the latest state wins.
 	AgentState func(s agent.State)
+	// Recorder gets every metrics event of the session, besides the session itself.
+	Recorder metrics.Recorder
 }
 
 // AudioInput is where the user's voice comes from.

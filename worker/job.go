@@ -47,7 +47,8 @@ type Job struct {
 	reason     string
 	err        error
 	room       *Room
-	session    *session.Session // the first that was started in the job's room
+	session    *session.Session   // the first that was started in the job's room
+	entered    []*session.Session // in the ledger
 	callbacks  []func(ctx context.Context, reason string) error
 	closed     bool // callbacks have run
 	statusSent bool
@@ -288,6 +289,7 @@ func (r *Room) Open(ctx context.Context, h session.Host) (session.IO, error) {
 		return ends, err
 	}
 	if s, ok := session.SessionOf(h); ok {
+		r.job.enter(s, &ends)
 		r.observe(s)
 		r.job.adopt(s)
 	}

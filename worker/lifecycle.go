@@ -34,6 +34,7 @@ func (j *Job) run() {
 	j.log.Info("job ends", "reason", j.reason)
 
 	j.closeSession()
+	j.endEntries()
 	j.awaitEntrypoint(returned)
 	j.finalStatus()
 	j.leaveRoom()
@@ -159,21 +160,32 @@ func (j *Job) bounded(what string, limit time.Duration, f func(context.Context) 
 	}
 }
 
+// deliverReport gives the report to OnReport. One that fails is delivered again after the next start, from the
+// ledger.
 func (j *Job) deliverReport() {
+	j.settleEntries(j.tryReport())
+}
+
+// tryReport reports whether no report is missing.
+func (j *Job) tryReport() bool {
 	s := j.Session()
 	if s == nil {
-		return
+		return true
 	}
 	rep, err := s.Report()
 	if err != nil {
 		j.log.Error("no session report", "err", err)
-		return
+		return true
 	}
 	rep.Standing.AgentJoinedAt, rep.Standing.AgentLeftAt = j.room.times()
 	rep.JobID, rep.RoomID, rep.Room = j.ID(), j.info.GetRoom().GetSid(), j.info.GetRoom().GetName()
 	j.w.figures.Ended(rep)
 	if j.w.opt.OnReport == nil {
-		return
+		return true
 	}
-	j.bounded("delivering session report", reportTimeout, func(ctx context.Context) error { return j.w.opt.OnReport(ctx, rep) })
+	if err := j.w.hand(context.WithoutCancel(j.ctx), rep); err != nil {
+		j.log.Error("delivering session report failed", "err", err)
+		return false
+	}
+	return true
 }

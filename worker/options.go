@@ -26,6 +26,13 @@ type Options struct {
 	// shutdown callbacks have run; nil drops it. It has 30 s.
 	OnReport func(ctx context.Context, r *session.Report) error
 
+	// Ledger is the file that metrics events are written to as they happen, so that what was spent is known
+	// also when the process is killed: then the next worker with this Ledger hands the reports of the
+	// sessions that died to OnReport, marked as Recovered. So OnReport gets the report of a session once,
+	// or again if the process died before OnReport had returned, or it failed: the session's id tells. A
+	// ledger has one writer; workers of one machine need one each. "" is none. See package ledger.
+	Ledger string
+
 	// AgentName is the name that the agent is dispatched by; "" takes part in every room.
 	// Default: LIVEKIT_AGENT_NAME. LIVEKIT_AGENT_NAME_OVERRIDE wins over both.
 	AgentName string

@@ -16,7 +16,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/ledger"
+
 	"github.com/livekit/protocol/livekit"
+
 	"github.com/parley-go/parley/metrics/prom"
 )
 
@@ -39,6 +42,7 @@ type Worker struct {
 	active     map[string]*Job
 	reserved   int                      // offers that are being decided
 	backlog    []*livekit.WorkerMessage // final statuses that could not be sent; at most 128, oldest dropped
+	ledger     *ledger.Ledger           // nil without; set before the first job
 	registered chan struct{}            // closed on the first registration
 	httpAddr   net.Addr
 	changed    chan struct{} // closed and replaced when a job or an offer is over, or the backlog was sent
@@ -103,6 +107,16 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer stopHTTP()
+	if err := w.openLedger(); err != nil {
+		return err
+	}
+	defer w.closeLedger()
+	deadCtx, leaveDead := context.WithCancel(ctx)
+	var dead sync.WaitGroup
+	dead.Go(func() { w.reportDead(deadCtx) })
+	defer dead.Wait()
+	defer leaveDead()
+
 	served := make(chan error, 1) // size 1: the goroutine below never waits for its reader
 	connCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
