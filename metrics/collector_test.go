@@ -18,7 +18,10 @@ func llm(id, provider, model string, in, cached, out int64) *LLM {
 		PromptTokens: in, PromptCachedTokens: cached, CompletionTokens: out}
 }
 
-func usageJSON(t testing.TB, u Usage) string {
+func usageJSON(t interface {
+	Helper()
+	Fatal(...any)
+}, u Usage) string {
 	t.Helper()
 	data, err := json.Marshal(u)
 	if err != nil {
@@ -141,11 +144,17 @@ func TestOutcomesAndSourcesAreApart(t *testing.T) {
 	if got := in(c.Usage()); got != 31 {
 		t.Errorf("all: %d", got)
 	}
-	if got := in(c.UsageOf(func(o Outcome, _ Source) bool { return o != Delivered })); got != 28 {
-		t.Errorf("not delivered: %d", got)
-	}
-	if got := in(c.UsageOf(func(_ Outcome, s Source) bool { return s == Estimated })); got != 16 {
-		t.Errorf("estimated: %d", got)
+	for d, want := range map[Dimension]string{
+		ByOutcome: "delivered 3, discarded 8, failed 16, interrupted 4, ",
+		BySource:  "estimated 16, provider 15, ",
+	} {
+		got := ""
+		for _, g := range c.UsageBy(d) {
+			got += fmt.Sprintf("%s %d, ", g.Key, in(g.Usage))
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", d, got, want)
+		}
 	}
 	if n := len(c.Usage().Models); n != 1 {
 		t.Errorf("%d lines for one model", n)
@@ -199,6 +208,12 @@ func drawEvent(t *rapid.T, id string) Event {
 			ModelProvider: rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "provider")},
 		Outcome: rapid.SampledFrom([]Outcome{"", Delivered, Interrupted, Discarded, Failed}).Draw(t, "outcome"),
 		Source:  rapid.SampledFrom([]Source{"", FromProvider, Measured, Estimated}).Draw(t, "source"),
+		Tags: Tags{
+			AgentID: rapid.SampledFrom([]string{"", "kelly", "bob"}).Draw(t, "agent"),
+			Task:    rapid.SampledFrom([]string{"", "email"}).Draw(t, "task"),
+			Tool:    rapid.SampledFrom([]string{"", "weather", "sum"}).Draw(t, "tool"),
+			TurnID:  rapid.SampledFrom([]string{"", "t1", "t2", "t3"}).Draw(t, "turn"),
+		},
 	}
 	switch rapid.IntRange(0, 6).Draw(t, "kind") {
 	case 0:
@@ -287,10 +302,11 @@ func TestUsageInvariants(t *testing.T) {
 		if string(a) != string(b) {
 			t.Fatalf("order of events shows:\n%s\n%s", a, b)
 		}
-		var wasted, used sums = totals(one.UsageOf(func(o Outcome, _ Source) bool { return o != Delivered })),
-			totals(one.UsageOf(func(o Outcome, _ Source) bool { return o == Delivered }))
-		if used.add(&wasted); used != want {
-			t.Fatalf("parts sum to %+v, want %+v", used, want)
+		_, groups := one.Account()
+		for _, d := range Dimensions {
+			if got := usageJSON(t, sumOf(groups[d])); got != string(a) {
+				t.Fatalf("%s add up to %s, want %s", d, got, a)
+			}
 		}
 		for _, m := range u.Models {
 			if l, ok := m.(LLMUsage); ok && l.InputCachedTokens > l.InputTokens {

@@ -41,7 +41,8 @@ type UsageSummary struct {
 //
 // Deprecated: use Collector.Add.
 func (c *UsageCollector) Collect(e Event) {
-	k, s, ok := sumsOf(e)
+	var s sums
+	k, ok := s.of(e)
 	if !ok || !s.any() {
 		return
 	}

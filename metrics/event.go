@@ -37,13 +37,14 @@ type Metadata struct {
 	ModelProvider string `json:"model_provider,omitempty"`
 }
 
-// Tags say on whose behalf work was done. Empty fields are unknown.
+// Tags say on whose behalf work was done. Empty fields are unknown, or there is no such thing.
 type Tags struct {
 	SessionID string `json:"session_id,omitempty"`
-	AgentID   string `json:"agent_id,omitempty"`
-	TurnID    string `json:"turn_id,omitempty"`
-	SpeechID  string `json:"speech_id,omitempty"`
-	Tool      string `json:"tool,omitempty"`
+	AgentID   string `json:"agent_id,omitempty"`  // the agent in charge; while a task is, the agent who waits for it
+	Task      string `json:"task,omitempty"`      // the agent.Task in charge, by its name
+	TurnID    string `json:"turn_id,omitempty"`   // of the user
+	SpeechID  string `json:"speech_id,omitempty"` // of the agent
+	Tool      string `json:"tool,omitempty"`      // whose function made the call
 }
 
 // Outcome says how the work of an event ended.

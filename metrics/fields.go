@@ -46,6 +46,7 @@ func (h *Header) end(v visitor) {
 	})
 	v.text("session_id", &h.Tags.SessionID, false)
 	v.text("agent_id", &h.Tags.AgentID, false)
+	v.text("task", &h.Tags.Task, false)
 	v.text("turn_id", &h.Tags.TurnID, false)
 	v.text("speech_id", &h.Tags.SpeechID, false)
 	v.text("tool", &h.Tags.Tool, false)

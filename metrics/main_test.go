@@ -44,7 +44,7 @@ func fullHeader() Header {
 		ID: "me_1", Timestamp: noon, Label: "openai.LLM", RequestID: "req_1",
 		Attempt: 2, Outcome: Interrupted, Source: Estimated,
 		Metadata: Metadata{ModelName: "gpt-4.1", ModelProvider: "openai"},
-		Tags:     Tags{SessionID: "se_1", AgentID: "kelly", TurnID: "tu_1", SpeechID: "sp_1", Tool: "lookup"},
+		Tags:     Tags{SessionID: "se_1", AgentID: "kelly", Task: "email", TurnID: "tu_1", SpeechID: "sp_1", Tool: "lookup"},
 	}
 }
 

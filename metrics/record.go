@@ -5,6 +5,7 @@ package metrics
 import (
 	"cmp"
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,23 +15,29 @@ type Recorder interface {
 	Record(ctx context.Context, e Event)
 }
 
+// scope is what a context knows. It is never changed.
 type scope struct {
 	rec  Recorder
 	tags Tags
+	live *LiveTags // nil for none
 }
 
 type scopeKey struct{}
 
-func scopeOf(ctx context.Context) scope {
-	s, _ := ctx.Value(scopeKey{}).(scope)
-	return s
+var noScope scope
+
+func scopeOf(ctx context.Context) *scope {
+	if s, ok := ctx.Value(scopeKey{}).(*scope); ok {
+		return s
+	}
+	return &noScope
 }
 
 // WithRecorder returns a context whose events go to r and nowhere else.
 func WithRecorder(ctx context.Context, r Recorder) context.Context {
-	s := scopeOf(ctx)
+	s := *scopeOf(ctx)
 	s.rec = r
-	return context.WithValue(ctx, scopeKey{}, s)
+	return context.WithValue(ctx, scopeKey{}, &s)
 }
 
 // RecorderFrom is where the events of ctx go, nil for nowhere.
@@ -39,19 +46,49 @@ func RecorderFrom(ctx context.Context) Recorder { return scopeOf(ctx).rec }
 // WithTags returns a context whose events carry the non-empty fields of t besides those that the
 // context had.
 func WithTags(ctx context.Context, t Tags) context.Context {
-	s := scopeOf(ctx)
+	s := *scopeOf(ctx)
 	s.tags = s.tags.merge(t)
-	return context.WithValue(ctx, scopeKey{}, s)
+	return context.WithValue(ctx, scopeKey{}, &s)
+}
+
+// WithoutTags returns a context that has none.
+func WithoutTags(ctx context.Context) context.Context {
+	return context.WithValue(ctx, scopeKey{}, &scope{rec: scopeOf(ctx).rec})
+}
+
+// LiveTags are tags that change: of work that goes on while it becomes somebody else's. The zero value is
+// empty. It may be used from any goroutine.
+type LiveTags struct{ now atomic.Pointer[Tags] }
+
+// Set makes t the tags of all that happens from now on.
+func (l *LiveTags) Set(t Tags) { l.now.Store(&t) }
+
+// WithLiveTags returns a context whose events carry, as WithTags has it, what l has when they are
+// recorded. Fields that WithTags sets, before or later, win.
+func WithLiveTags(ctx context.Context, l *LiveTags) context.Context {
+	s := *scopeOf(ctx)
+	s.live = l
+	return context.WithValue(ctx, scopeKey{}, &s)
 }
 
 // TagsFrom returns the tags of ctx.
-func TagsFrom(ctx context.Context) Tags { return scopeOf(ctx).tags }
+func TagsFrom(ctx context.Context) Tags { return scopeOf(ctx).current() }
+
+func (s *scope) current() Tags {
+	if s.live != nil {
+		if t := s.live.now.Load(); t != nil {
+			return t.merge(s.tags)
+		}
+	}
+	return s.tags
+}
 
 // merge returns t with the non-empty fields of o.
-func (t Tags) merge(o Tags) Tags {
+func (t *Tags) merge(o Tags) Tags {
 	return Tags{
 		SessionID: cmp.Or(o.SessionID, t.SessionID),
 		AgentID:   cmp.Or(o.AgentID, t.AgentID),
+		Task:      cmp.Or(o.Task, t.Task),
 		TurnID:    cmp.Or(o.TurnID, t.TurnID),
 		SpeechID:  cmp.Or(o.SpeechID, t.SpeechID),
 		Tool:      cmp.Or(o.Tool, t.Tool),
@@ -72,6 +109,11 @@ func Record(ctx context.Context, e Event) {
 	if h.Timestamp.IsZero() {
 		h.Timestamp = time.Now()
 	}
-	h.Tags = s.tags.merge(h.Tags)
+	if s.live == nil && h.Tags == (Tags{}) {
+		h.Tags = s.tags
+	} else {
+		t := s.current()
+		h.Tags = t.merge(h.Tags)
+	}
 	s.rec.Record(ctx, e)
 }

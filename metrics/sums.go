@@ -28,44 +28,68 @@ type sums struct {
 	audioTime, connectedTime time.Duration
 }
 
-// sumsOf returns what e adds to the usage, and false for an event that is no usage. Negative
-// numbers count as zero. Input covers at least what was read from a cache: a provider that says
-// otherwise counts cached input apart.
-func sumsOf(e Event) (k kind, s sums, ok bool) {
+// of makes s, which is zero, what e adds to the usage; ok is false for an event that is no usage.
+// Negative numbers count as zero when they are added. Input covers at least what was read from a cache: a
+// provider that says otherwise counts cached input apart.
+func (s *sums) of(e Event) (k kind, ok bool) {
 	switch e := e.(type) {
 	case *LLM:
-		k, s = kindLLM, sums{input: e.PromptTokens, cached: e.PromptCachedTokens,
-			creation: e.CacheCreationTokens, output: e.CompletionTokens}
+		k, s.input, s.cached, s.creation, s.output = kindLLM, e.PromptTokens, e.PromptCachedTokens, e.CacheCreationTokens, e.CompletionTokens
 	case *Realtime:
-		k, s = kindLLM, realtimeSums(e)
+		k = kindLLM
+		s.ofRealtime(e)
 	case *TTS:
-		k, s = kindTTS, sums{input: e.InputTokens, output: e.OutputTokens,
-			characters: e.CharactersCount, audioTime: e.AudioDuration}
+		k, s.input, s.output, s.characters, s.audioTime = kindTTS, e.InputTokens, e.OutputTokens, e.CharactersCount, e.AudioDuration
 	case *STT:
-		k, s = kindSTT, sums{input: e.InputTokens, output: e.OutputTokens, audioTime: e.AudioDuration}
+		k, s.input, s.output, s.audioTime = kindSTT, e.InputTokens, e.OutputTokens, e.AudioDuration
 	case *Interruption:
-		k, s = kindInterruption, sums{requests: e.NumRequests}
+		k, s.requests = kindInterruption, e.NumRequests
 	case *EOT:
-		k, s = kindEOT, sums{requests: e.NumRequests}
+		k, s.requests = kindEOT, e.NumRequests
 	default:
-		return 0, sums{}, false
+		return 0, false
 	}
 	s.input = max(s.input, s.cached)
-	return k, s, true
+	return k, true
 }
 
-func realtimeSums(e *Realtime) sums {
+func (s *sums) ofRealtime(e *Realtime) {
 	in, out := &e.InputTokenDetails, &e.OutputTokenDetails
-	s := sums{
-		input: e.InputTokens, cached: in.CachedTokens,
-		audio: in.AudioTokens, text: in.TextTokens, image: in.ImageTokens,
-		output: e.OutputTokens, outputAudio: out.AudioTokens, outputText: out.TextTokens,
-		connectedTime: e.SessionDuration,
-	}
+	s.input, s.cached = e.InputTokens, in.CachedTokens
+	s.audio, s.text, s.image = in.AudioTokens, in.TextTokens, in.ImageTokens
+	s.output, s.outputAudio, s.outputText = e.OutputTokens, out.AudioTokens, out.TextTokens
+	s.connectedTime = e.SessionDuration
 	if c := in.CachedTokensDetails; c != nil {
 		s.cachedAudio, s.cachedText, s.cachedImage = c.AudioTokens, c.TextTokens, c.ImageTokens
 	}
-	return s
+}
+
+// ofLine makes s, which is zero, the numbers of a usage line.
+func (s *sums) ofLine(m ModelUsage) kind {
+	switch m := m.(type) {
+	case TTSUsage:
+		s.input, s.output, s.characters, s.audioTime = m.InputTokens, m.OutputTokens, m.CharactersCount, m.AudioDuration
+		return kindTTS
+	case STTUsage:
+		s.input, s.output, s.audioTime = m.InputTokens, m.OutputTokens, m.AudioDuration
+		return kindSTT
+	case InterruptionUsage:
+		s.requests = m.TotalRequests
+		return kindInterruption
+	case EOTUsage:
+		s.requests = m.TotalRequests
+		return kindEOT
+	case LLMUsage:
+		*s = sums{
+			input: m.InputTokens, cached: m.InputCachedTokens, creation: m.InputCacheCreationTokens,
+			audio: m.InputAudioTokens, cachedAudio: m.InputCachedAudioTokens,
+			text: m.InputTextTokens, cachedText: m.InputCachedTextTokens,
+			image: m.InputImageTokens, cachedImage: m.InputCachedImageTokens,
+			output: m.OutputTokens, outputAudio: m.OutputAudioTokens, outputText: m.OutputTextTokens,
+			connectedTime: m.SessionDuration,
+		}
+	}
+	return kindLLM
 }
 
 // any reports whether there is anything to add in s.

@@ -148,16 +148,24 @@ func (u *Usage) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &doc); err != nil {
 		return fmt.Errorf("metrics: decode usage: %w", err)
 	}
-	models := make([]ModelUsage, 0, len(doc.Lines))
-	for i, line := range doc.Lines {
-		m, err := decodeUsage(line)
-		if err != nil {
-			return fmt.Errorf("metrics: decode usage: line %d: %w", i, err)
-		}
-		models = append(models, m)
+	models, err := decodeLines(doc.Lines)
+	if err != nil {
+		return fmt.Errorf("metrics: decode usage: %w", err)
 	}
 	u.Models = models
 	return nil
+}
+
+func decodeLines(lines []json.RawMessage) ([]ModelUsage, error) {
+	models := make([]ModelUsage, 0, len(lines))
+	for i, line := range lines {
+		m, err := decodeUsage(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", i, err)
+		}
+		models = append(models, m)
+	}
+	return models, nil
 }
 
 func decodeUsage(data []byte) (ModelUsage, error) {
