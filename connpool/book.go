@@ -9,8 +9,9 @@ import (
 // This file is the bookkeeping. Its functions in lower half need the lock; the upper ones take it
 // and are called by the goroutine of a connection or by the end of a lease.
 
-// dialed is told of a dial that succeeded.
-func (p *Pool[C]) dialed(e *conn[C], c C, dead <-chan struct{}) {
+// dialed is told of a dial that succeeded, or that the connection is dead, and why. False means that it
+// turns out to be dead: then it wants to be told why.
+func (p *Pool[C]) dialed(e *conn[C], c C, dead <-chan struct{}, why error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e.c, e.dead, e.opened = c, dead, time.Now()
@@ -19,17 +20,20 @@ func (p *Pool[C]) dialed(e *conn[C], c C, dead <-chan struct{}) {
 		p.retire(e, poolClosed)
 	case e.generation != p.generation:
 		p.retire(e, invalidated)
+	case e.died() && why == nil:
+		return false
 	case e.died():
 		// An error for whoever waits: to dial again would go on for ever with such a server.
 		p.dialling--
 		p.stats.DialFailures++
 		p.retire(e, isDead)
-		p.grantError(e, ErrDead)
+		p.grantError(e, why)
 		p.dialMore()
 	default:
 		p.dialling--
 		p.give(e, e.opened)
 	}
+	return true
 }
 
 // dialFailed is told of a dial that failed. It reports whether anybody minds or knows.

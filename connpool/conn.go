@@ -1,6 +1,7 @@
 package connpool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime/debug"
@@ -52,7 +53,9 @@ func (p *Pool[C]) keep(ctx context.Context, e *conn[C]) {
 		}
 		return
 	}
-	p.dialed(e, c, p.opts.Dead(c))
+	if dead := p.opts.Dead(c); !p.dialed(e, c, dead, nil) {
+		p.dialed(e, c, dead, cmp.Or(p.opts.Why(c), ErrDead)) // asked without the lock
+	}
 	select {
 	case <-e.dead:
 		p.dropDead(e)

@@ -255,6 +255,22 @@ func TestStillbornConnectionIsAnError(t *testing.T) {
 	})
 }
 
+func TestStillbornConnectionTellsWhatItDiedOf(t *testing.T) {
+	bubble(t, func(w *world, o *Options[*fake]) {
+		w.next.stillborn = true
+		o.Why = func(*fake) error { return errRefused }
+	}, func(t *testing.T, w *world, p *Pool[*fake]) {
+		_, err := p.Acquire(t.Context())
+		if !errors.Is(err, errRefused) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v", err)
+		}
+		synctest.Wait()
+		if st := p.Stats(); w.dials.Load() != 1 || w.all()[0].closes.Load() != 1 || st.DialFailures != 1 || st.Open != 0 {
+			t.Errorf("%d dials, %+v", w.dials.Load(), st)
+		}
+	})
+}
+
 func TestAFailedDialIsForgottenWhileAnotherServes(t *testing.T) {
 	bubble(t, func(w *world, _ *Options[*fake]) {
 		w.script = []behaviour{{delay: 5 * s}, {delay: 1 * s, err: errRefused}}

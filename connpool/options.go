@@ -26,6 +26,10 @@ type Options[C any] struct {
 	// package comment. It is called once per connection. Nil means that nobody knows.
 	Dead func(C) <-chan struct{}
 
+	// Why says of a connection that was dead when its dial returned what it died of: that is the error of
+	// whoever waits for it. Nil means ErrDead.
+	Why func(C) error
+
 	// MaxAge is how long after its dial a connection may still be handed out. 0 means no limit.
 	MaxAge time.Duration
 
@@ -60,6 +64,9 @@ func (o Options[C]) filled() Options[C] {
 	}
 	if o.Dead == nil {
 		o.Dead = func(C) <-chan struct{} { return nil }
+	}
+	if o.Why == nil {
+		o.Why = func(C) error { return ErrDead }
 	}
 	if o.DialTimeout <= 0 {
 		o.DialTimeout = DefaultDialTimeout

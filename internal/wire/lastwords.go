@@ -1,30 +1,111 @@
 package wire
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
+	"net"
+	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 
 	"github.com/parley-go/parley/model"
 )
 
-// lastWords is how long a provider may explain itself after it took no more.
-const lastWords = 250 * time.Millisecond
+const (
+	// lastWords is how long a provider may explain itself after it took no more.
+	lastWords = 250 * time.Millisecond
+	// maxReason is how long, in bytes, a message may be that says why; what is longer is part of an answer.
+	maxReason = 16 << 10
+)
 
-// LastWords is why a write failed with err: a provider that refuses often says why before it hangs up.
-// read takes the next message and makes an error of a refusal; any status counts as one.
-func LastWords(err error, read func(ctx context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
-	defer cancel()
-	for ctx.Err() == nil {
-		said := read(ctx)
-		var e *model.Error
-		switch {
-		case errors.As(said, &e) && e.Kind == model.KindStatus:
-			return said
-		case said != nil:
+// Reason makes a SocketOptions.Reason of refused, which gets messages decoded; those that cannot be are no
+// reasons.
+func Reason[M any](refused func(*M) error) func(text []byte) error {
+	return func(text []byte) error {
+		var m M
+		if json.Unmarshal(text, &m) != nil {
+			return nil
+		}
+		return refused(&m)
+	}
+}
+
+// words are the last messages of a provider, the newest first. A provider that refuses says why and hangs
+// up, and may say something else in between.
+type words struct {
+	mu   sync.Mutex
+	last [4][]byte
+}
+
+func (w *words) note(m Message) {
+	if m.Binary || len(m.Data) > maxReason {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	copy(w.last[1:], w.last[:])
+	w.last[0] = m.Data
+}
+
+func (w *words) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.last[:])
+}
+
+// find returns the newest reason.
+func (w *words) find(reason func([]byte) error) error {
+	w.mu.Lock()
+	last := w.last
+	w.mu.Unlock()
+	for _, text := range last {
+		if text == nil {
+			break
+		}
+		if err := reason(text); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// unsent is the error of a send that failed with err, and ends the connection, on which half a message may
+// be out. What the provider said before it hung up tells more, and may not have been read yet: it gets
+// some time, unless it had all the time of a send.
+func (s *Socket) unsent(err error) error {
+	if !isTimeout(err) {
+		t := time.NewTimer(lastWords)
+		select {
+		case <-s.dead:
+		case <-s.stop:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+	reason := s.reason("send")
+	_ = s.ws.UnderlyingConn().Close()
+	if reason != nil {
+		return reason
+	}
+	if errors.Is(err, websocket.ErrCloseSent) {
+		err = net.ErrClosed
+	}
+	return s.peer.Error(model.KindConnection, "send", err)
+}
+
+// reason is why the provider wants no more: what it said, or how it ended the connection; nil if it did
+// neither.
+func (s *Socket) reason(op string) error {
+	if s.o.Reason != nil {
+		if err := s.said.find(s.o.Reason); err != nil {
+			return err
+		}
+	}
+	select {
+	case <-s.dead:
+		return s.peer.closed(op, s.readErr)
+	default:
+		return nil
+	}
 }

@@ -64,6 +64,7 @@ func NewMux[R any](peer *Peer, o MuxOptions[R]) *Mux[R] {
 	m.p = connpool.New(connpool.Options[*line[R]]{
 		Dial:  m.dial,
 		Close: func(l *line[R]) error { return l.Close() }, Dead: func(l *line[R]) <-chan struct{} { return l.Dead() },
+		Why:    func(l *line[R]) error { return l.reason("dial") },
 		MaxAge: o.MaxAge, MaxIdle: o.MaxIdle,
 	})
 	return m

@@ -46,7 +46,8 @@ func NewPool(peer *Peer, o PoolOptions) *Pool {
 			}
 			return s, nil
 		},
-		Close: (*Socket).Close, Dead: (*Socket).Dead, MaxAge: o.MaxAge, MaxIdle: o.MaxIdle,
+		Close: (*Socket).Close, Dead: (*Socket).Dead, Why: func(s *Socket) error { return s.reason("dial") },
+		MaxAge: o.MaxAge, MaxIdle: o.MaxIdle,
 	})}
 }
 
@@ -175,6 +176,7 @@ func (l *Lease) Acquired() (took time.Duration, reused bool) { return l.facts.Ac
 func (l *Lease) Release() {
 	l.end()
 	l.held.Store(idle)
+	l.said.forget()
 	for {
 		select {
 		case <-l.in:

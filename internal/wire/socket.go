@@ -47,6 +47,10 @@ type SocketOptions struct {
 	AliveEvery time.Duration
 	// Proto are the subprotocols on offer.
 	Proto []string
+	// Reason, if set, makes an error of a text message in which the provider says why it will hang up, and
+	// nil of any other. It is asked about the last messages before a send failed, and is not for what
+	// concerns one of several requests. It may be called from any goroutine.
+	Reason func(text []byte) error
 	// Goodbye is sent as text before the connection is closed; "" for nothing.
 	Goodbye string
 	// Dial connects; nil for the network, or what WithDial says.
@@ -67,6 +71,7 @@ type Socket struct {
 	stop    chan struct{} // closed by Close
 	dead    chan struct{} // closed when nothing more will be read
 	readErr error         // valid once dead is closed
+	said    words         // the last ones
 
 	held atomic.Int32 // a holder
 	once sync.Once
@@ -184,13 +189,14 @@ func (s *Socket) listen() {
 			s.readErr = err
 			return
 		}
-		if s.o.Take != nil {
-			s.o.Take(Message{kind == websocket.BinaryMessage, data})
-			continue
-		}
 		m := Message{kind == websocket.BinaryMessage, data}
 		held := s.held.Load()
 		if held == idle {
+			continue
+		}
+		s.said.note(m)
+		if s.o.Take != nil {
+			s.o.Take(m)
 			continue
 		}
 		select {
@@ -306,7 +312,8 @@ func (s *Socket) WriteBinary(ctx context.Context, b []byte) error {
 	return s.write(ctx, websocket.BinaryMessage, b)
 }
 
-// write sends one message. A write that fails or times out leaves the connection unusable.
+// write sends one message. A write that fails or times out leaves the connection unusable, and its error
+// says why the provider wants no more, if it does.
 func (s *Socket) write(ctx context.Context, kind int, b []byte) error {
 	select {
 	case s.sem <- struct{}{}:
@@ -323,11 +330,7 @@ func (s *Socket) write(ctx context.Context, kind int, b []byte) error {
 	}
 	_ = s.ws.SetWriteDeadline(until)
 	if err := s.ws.WriteMessage(kind, b); err != nil {
-		_ = s.ws.UnderlyingConn().Close() // half a message may be out
-		if errors.Is(err, websocket.ErrCloseSent) {
-			err = net.ErrClosed
-		}
-		return s.peer.Error(model.KindConnection, "send", err)
+		return s.unsent(err)
 	}
 	return nil
 }

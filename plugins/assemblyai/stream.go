@@ -20,7 +20,7 @@ var final = []int{1008, 3006, 3007}
 // stream implements driver.Stream.
 type stream struct {
 	*wire.Socket
-	peer      *wire.Peer
+	r         *recognizer
 	language  string
 	formatted bool // finals are those that are formatted
 	chunks    wire.Chunks
@@ -117,12 +117,18 @@ func (s *stream) take(m *message) error {
 		if d := wire.Seconds(m.Duration); d > 0 {
 			s.tell(driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d}})
 		}
-	case "Error":
-		e := s.peer.Status("transcribe", m.Code, m.Error)
-		e.Permanent = slices.Contains(final, m.Code)
-		return e
 	}
-	return nil
+	return s.r.refused(m)
+}
+
+// refused is the error that a message states, if any.
+func (r *recognizer) refused(m *message) error {
+	if m.Type != "Error" {
+		return nil
+	}
+	e := r.peer.Status("transcribe", m.Code, m.Error)
+	e.Permanent = slices.Contains(final, m.Code)
+	return e
 }
 
 func (s *stream) start(at time.Duration) {

@@ -161,12 +161,12 @@ func (r *recognizer) Capabilities() driver.Capabilities {
 // Open implements driver.Streamer.
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
 	s, err := wire.Single(ctx, &r.peer, wire.SocketOptions{
-		URL: wire.JoinSocket(r.base, "/v3/ws", r.query(o)), Header: r.head,
+		URL: wire.JoinSocket(r.base, "/v3/ws", r.query(o)), Header: r.head, Reason: wire.Reason(r.refused),
 	})
 	if err != nil {
 		return nil, err
 	}
-	t := &stream{Socket: s, peer: &r.peer, formatted: r.o.FormatTurns, turn: -1}
+	t := &stream{Socket: s, r: r, formatted: r.o.FormatTurns, turn: -1}
 	if languages := r.languages(o); len(languages) == 1 {
 		t.language = languages[0]
 	} else if !r.pro && !strings.Contains(r.o.Model, "multilingual") {

@@ -15,9 +15,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/assemblyaibox"
-	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
@@ -222,11 +222,20 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"type":"Error","error_code":3006,"error":"no such voice"}`, func(key, url string) (any, error) {
+		return newSTT(&STTOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "status 3006): no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzMessages(f *testing.F) {
 	f.Add([]byte(`{"type":"Turn","turn_order":0,"transcript":"a","utterance":"a","words":[{"text":"a","start":1,"end":2}],"end_of_turn":true}`))
 	f.Add([]byte(`{"type":"Termination","audio_duration_seconds":1e300}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &stream{peer: &wire.Peer{}, turn: -1}
+		s := &stream{r: &recognizer{}, turn: -1}
 		var m message
 		if json.Unmarshal(b, &m) != nil {
 			return

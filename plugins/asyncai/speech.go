@@ -31,14 +31,13 @@ func (d *synthesizer) Open(ctx context.Context) (driver.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &speech{Exchange: e, peer: &d.peer, rate: d.o.Rate, id: metrics.NewID("ctx_")}, nil
+	return &speech{Exchange: e, d: d, id: metrics.NewID("ctx_")}, nil
 }
 
 // speech implements driver.Stream: a context of the provider, on a connection that it has alone.
 type speech struct {
 	*wire.Exchange
-	peer  *wire.Peer
-	rate  int
+	d     *synthesizer
 	id    string
 	pcm   wire.PCM
 	chunk driver.Chunk
@@ -96,15 +95,31 @@ func (s *speech) take(r *reply) (bool, error) {
 	if r.ContextID != "" && r.ContextID != s.id {
 		return false, nil // of a speech that was cancelled
 	}
-	if len(r.Code) > 0 && string(r.Code) != "null" {
-		return false, s.peer.Protocol("speak", "%s: %s", strings.Trim(string(r.Code), `"`), r.Message)
+	if err := s.d.refused(r); err != nil {
+		return false, err
 	}
 	if r.Final {
 		s.final = true
 		s.Complete()
 	}
-	s.chunk = driver.Chunk{Frame: audio.Frame{Data: s.pcm.Add(r.Audio), Rate: s.rate, Channels: 1}, RequestID: s.id}
+	s.chunk = driver.Chunk{Frame: audio.Frame{Data: s.pcm.Add(r.Audio), Rate: s.d.o.Rate, Channels: 1}, RequestID: s.id}
 	return len(s.chunk.Frame.Data) > 0, nil
+}
+
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.ContextID != "" {
+		return nil
+	}
+	return d.refused(r)
+}
+
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply) error {
+	if len(r.Code) == 0 || string(r.Code) == "null" {
+		return nil
+	}
+	return d.peer.Protocol("speak", "%s: %s", strings.Trim(string(r.Code), `"`), r.Message)
 }
 
 // Close implements driver.AudioStream. A speech that is not over is cancelled by closing its context; its

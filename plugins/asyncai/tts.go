@@ -96,7 +96,9 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	d.url = wire.JoinSocket(base, "/text_to_speech/websocket/ws", url.Values{"api_key": {key}, "version": {apiVersion}})
 	first := setup{d.o.Model, voice{"id", d.o.Voice}, format{"raw", "pcm_s16le", d.o.Rate}, d.o.Language}
 	d.pool = wire.NewPool(&d.peer, wire.PoolOptions{
-		Open:    func(context.Context) (wire.SocketOptions, error) { return wire.SocketOptions{URL: d.url}, nil },
+		Open: func(context.Context) (wire.SocketOptions, error) {
+			return wire.SocketOptions{URL: d.url, Reason: wire.Reason(d.reason)}, nil
+		},
 		Setup:   func(ctx context.Context, s *wire.Socket) error { return s.WriteJSON(ctx, &first) },
 		MaxIdle: keepSocket,
 	})

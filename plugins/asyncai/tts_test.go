@@ -10,9 +10,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/asyncaibox"
-	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/tts"
@@ -95,7 +95,7 @@ func TestTTSTakesTheAudioThatComesWithTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	s := &speech{Exchange: e, peer: &d.peer, rate: 8000, id: "c"}
+	s := &speech{Exchange: e, d: d, id: "c"}
 	if more, err := s.take(&reply{ContextID: "c", Audio: []byte{1, 0}, Final: true}); !more || err != nil || len(s.chunk.Frame.Data) != 1 {
 		t.Errorf("audio %v, %v", more, err)
 	}
@@ -134,6 +134,15 @@ func TestTTSNeedsAKey(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"error_code":"INVALID_INIT","message":"no such voice"}`, func(key, url string) (any, error) {
+		return newTTS(&TTSOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"context_id":"c","audio":"AAECAw==","final":false}`))
 	f.Add([]byte(`{"error_code":"X","message":"no","extra":{}}`))
@@ -143,7 +152,7 @@ func FuzzReply(f *testing.F) {
 		if json.Unmarshal(b, &r) != nil || r.Final {
 			return
 		}
-		s := &speech{peer: new(wire.Peer), rate: 8000, id: "c"}
+		s := &speech{d: new(synthesizer), id: "c"}
 		if more, err := s.take(&r); more && err != nil {
 			t.Errorf("a chunk and %v", err)
 		}

@@ -15,7 +15,7 @@ import (
 // input is what the streams of both models have in common: audio out, events in.
 type input struct {
 	*wire.Socket
-	peer     *wire.Peer
+	r        *recognizer
 	language string
 	chunks   wire.Chunks
 	ended    atomic.Bool // the provider was told to close
@@ -89,8 +89,8 @@ func (in *input) next(ctx context.Context, take func(*heard), end func()) (*driv
 			return nil, err
 		}
 		in.requestID = cmp.Or(m.RequestID, in.requestID)
-		if m.Type == "error" {
-			return nil, in.refused(&m)
+		if err := in.r.refused(&m); err != nil {
+			return nil, err
 		}
 		take(&m)
 	}
@@ -100,13 +100,16 @@ func (in *input) next(ctx context.Context, take func(*heard), end func()) (*driv
 	return e, nil
 }
 
-// refused is the error that the provider states.
-func (in *input) refused(m *heard) error {
+// refused is the error that a message states, if any.
+func (r *recognizer) refused(m *heard) error {
+	if m.Type != "error" {
+		return nil
+	}
 	text := cmp.Or(m.Message, m.Title, wire.Explain(m.Error), "no reason was given")
 	if status := cmp.Or(m.Status, m.Code); status != 0 {
-		return in.peer.Status("transcribe", status, text)
+		return r.Status("transcribe", status, text)
 	}
-	return in.peer.Protocol("transcribe", "%s", text)
+	return r.Protocol("transcribe", "%s", text)
 }
 
 func (in *input) tell(k driver.EventKind, a driver.Alternative) {

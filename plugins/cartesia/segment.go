@@ -132,7 +132,7 @@ func (s *segment) Next(ctx context.Context) (*driver.Chunk, error) {
 		case "done":
 			s.done(r.ContextID)
 		case "error":
-			return nil, s.refused(&r)
+			return nil, s.d.refused(&r)
 		}
 	}
 }
@@ -194,16 +194,24 @@ func (s *segment) done(id string) {
 	}
 }
 
-// refused is the error that the provider states for this speech.
-func (s *segment) refused(r *reply) error {
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.Type != "error" || r.ContextID != "" {
+		return nil
+	}
+	return d.refused(r)
+}
+
+// refused is the error that the provider states.
+func (d *synthesizer) refused(r *reply) error {
 	text := r.Message
 	if len(r.Error) > 0 {
 		text = wire.Explain(r.Error)
 	}
 	if r.Status == 0 {
-		return s.d.Protocol("speak", "%s", text)
+		return d.Protocol("speak", "%s", text)
 	}
-	return s.d.Status("speak", r.Status, text)
+	return d.Status("speak", r.Status, text)
 }
 
 // Close implements driver.AudioStream. A speech that is not over is cancelled; its connection stays,

@@ -106,11 +106,13 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 		path, language = "/stt/websocket", cmp.Or(o.Language, language)
 		q.Set("language", short(language))
 	}
-	s, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, path, q), Header: r.head})
+	s, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
+		URL: wire.JoinSocket(r.base, path, q), Header: r.head, Reason: wire.Reason(r.refused),
+	})
 	if err != nil {
 		return nil, err
 	}
-	in := &input{Socket: s, peer: &r.Peer, language: language}
+	in := &input{Socket: s, r: r, language: language}
 	in.chunks.Size = 2 * audio.SamplesIn(sttChunk, sttRate)
 	if r.turns {
 		return &turns{input: in}, nil

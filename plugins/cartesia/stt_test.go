@@ -13,7 +13,6 @@ import (
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/cartesiabox"
-	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
@@ -230,7 +229,7 @@ func FuzzHeard(f *testing.F) {
 	f.Add(`{"type":"turn.start"}`, `{"type":"turn.end","transcript":"a"}`)
 	f.Add(`{"type":"transcript","is_final":true,"text":"a","duration":1e300,"words":[{"word":"a","start":-1,"end":2}]}`, `{"type":"done"}`)
 	f.Fuzz(func(t *testing.T, a, b string) {
-		x, y := &turns{input: &input{peer: &wire.Peer{}}}, &whisper{input: &input{}}
+		x, y := &turns{input: &input{}}, &whisper{input: &input{}}
 		_ = messages(x.take, x.input, a, b)
 		_ = messages(y.take, y.input, a, b)
 		for _, e := range append(x.events, y.events...) {
@@ -243,7 +242,7 @@ func FuzzHeard(f *testing.F) {
 				}
 			}
 		}
-		if x.refused(&heard{}) == nil {
+		if (&recognizer{}).refused(&heard{Type: "error"}) == nil {
 			t.Error("no error")
 		}
 	})

@@ -73,7 +73,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	address := wire.JoinSocket(d.base, "/tts/websocket", url.Values{"cartesia_version": {apiVersion}})
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) {
-			return wire.SocketOptions{URL: address, Header: d.head}, nil
+			return wire.SocketOptions{URL: address, Header: d.head, Reason: wire.Reason(d.reason)}, nil
 		},
 		MaxIdle: keepSocket,
 	})

@@ -169,6 +169,21 @@ func TestOptionsOfTTS(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	for name, at := range map[string]func(key, url string) (any, error){
+		"tts":   func(key, url string) (any, error) { return newTTS(&TTSOptions{APIKey: key, BaseURL: url}) },
+		"turns": func(key, url string) (any, error) { return newSTT(&STTOptions{APIKey: key, BaseURL: url}) },
+		"whisper": func(key, url string) (any, error) {
+			return newSTT(&STTOptions{APIKey: key, BaseURL: url, Language: "fr"})
+		},
+	} {
+		err := modeltest.Refused(t, `{"type":"error","status_code":400,"message":"no such voice"}`, at)
+		if err == nil || !strings.Contains(err.Error(), "no such voice") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add(`{"type":"chunk","context_id":"c","data":"AAAA","step_time":1.5}`)
 	f.Add(`{"type":"timestamps","word_timestamps":{"words":["a","b"],"start":[0,1e300],"end":[0.1]}}`)
@@ -185,7 +200,7 @@ func FuzzReply(f *testing.F) {
 		s := &segment{d: d, ids: []string{"c"}}
 		s.words(&r)
 		s.done(r.ContextID)
-		if s.refused(&r) == nil {
+		if d.refused(&r) == nil {
 			t.Error("no error")
 		}
 	})

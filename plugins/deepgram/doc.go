@@ -46,8 +46,18 @@ func (s *service) Info() model.Info { return s.Client.Info }
 
 // open opens a websocket for one stream.
 func (s *service) open(ctx context.Context, o wire.SocketOptions) (*wire.Socket, error) {
-	o.Header = s.head
+	o.Header, o.Reason = s.head, s.reason("transcribe")
 	return wire.Single(ctx, &s.Peer, o)
+}
+
+// reason finds the error that a message states.
+func (s *service) reason(op string) func([]byte) error {
+	return wire.Reason(func(m *struct {
+		Type string `json:"type"`
+		failure
+	}) error {
+		return m.err(&s.Peer, op, m.Type)
+	})
 }
 
 func checkTags(tags []string) error {

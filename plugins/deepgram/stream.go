@@ -96,8 +96,11 @@ type failure struct {
 	ErrMsg      string `json:"err_msg"`
 }
 
-// err is the error that the provider states. Its codes are words, so that there is no status.
-func (f failure) err(p *wire.Peer, op string) error {
+// err is the error that a message of a kind states, if any. Its codes are words, so that there is no status.
+func (f *failure) err(p *wire.Peer, op, kind string) error {
+	if kind != "Error" {
+		return nil
+	}
 	return p.Protocol(op, "%s: %s", cmp.Or(f.Code, f.ErrCode, "error"), cmp.Or(f.Description, f.Message, f.ErrMsg, "no reason was given"))
 }
 
@@ -140,10 +143,8 @@ func (s *stream) take(m *message) error {
 		if m.Duration > 0 {
 			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: wire.Seconds(m.Duration)}})
 		}
-	case "Error":
-		return m.err(s.peer, "transcribe")
 	}
-	return nil
+	return m.err(s.peer, "transcribe", m.Type)
 }
 
 func (s *stream) start(at time.Duration) {

@@ -76,7 +76,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	})
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) {
-			return wire.SocketOptions{URL: address, Header: d.head, Goodbye: `{"type":"Close"}`}, nil
+			return wire.SocketOptions{URL: address, Header: d.head, Goodbye: `{"type":"Close"}`, Reason: d.reason("speak")}, nil
 		},
 		MaxAge: keepSocket,
 	})
@@ -228,10 +228,8 @@ func (s *segment) heed(data []byte) (over bool, err error) {
 		if s.flushed && strings.Contains(n.WarnCode, "FLUSH") { // too many: the audio will not come
 			return false, s.d.Protocol("speak", "%s: %s", n.WarnCode, n.WarnMsg)
 		}
-	case "Error":
-		return false, n.err(&s.d.Peer, "speak")
 	}
-	return false, nil
+	return false, n.err(&s.d.Peer, "speak", n.Type)
 }
 
 // Close implements driver.AudioStream. Answers do not name their speech, so that a connection with one

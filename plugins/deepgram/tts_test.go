@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/deepgrambox"
 	"github.com/parley-go/parley/model"
@@ -117,6 +118,19 @@ func TestModelOpensConnectionsAheadAndClosesThem(t *testing.T) {
 	}
 	if _, err := d.Open(t.Context()); err == nil {
 		t.Error("a closed model opened a connection")
+	}
+}
+
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	for name, at := range map[string]func(key, url string) (any, error){
+		"tts":  func(key, url string) (any, error) { return newTTS(&TTSOptions{APIKey: key, BaseURL: url}) },
+		"stt":  func(key, url string) (any, error) { return newSTT(&STTOptions{APIKey: key, BaseURL: url}) },
+		"flux": func(key, url string) (any, error) { return newFlux(&FluxOptions{APIKey: key, BaseURL: url}) },
+	} {
+		err := modeltest.Refused(t, `{"type":"Error","description":"no such voice"}`, at)
+		if err == nil || !strings.Contains(err.Error(), "no such voice") {
+			t.Errorf("%s: error is %v", name, err)
+		}
 	}
 }
 

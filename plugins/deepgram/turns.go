@@ -85,11 +85,11 @@ func (t *turns) Next(ctx context.Context) (*driver.Event, error) {
 		if err := t.Decode(raw, &m); err != nil {
 			return nil, err
 		}
-		switch m.Type {
-		case "TurnInfo":
+		if err := m.err(t.peer, "transcribe", m.Type); err != nil {
+			return nil, err
+		}
+		if m.Type == "TurnInfo" {
 			t.take(&m)
-		case "Error":
-			return nil, m.err(t.peer, "transcribe")
 		}
 	}
 	e := t.events[0]

@@ -159,14 +159,23 @@ func (l *live) take(m *scribed) error {
 			l.finish()
 		}
 	default:
-		if text := cmp.Or(m.Error, m.Message); text != "" || strings.HasSuffix(m.Type, "error") || m.Type == "quota_exceeded" {
-			if m.Details != "" {
-				text += ": " + m.Details
-			}
-			return l.r.stated("transcribe", m.Type, text, 0)
-		}
+		return l.r.refused(m)
 	}
 	return nil
+}
+
+// refused is the error that a message states, if any.
+func (r *recognizer) refused(m *scribed) error {
+	text := cmp.Or(m.Error, m.Message)
+	switch {
+	case m.Type == "commit_throttled", m.Type == "insufficient_audio_activity":
+		return nil
+	case text == "" && !strings.HasSuffix(m.Type, "error") && m.Type != "quota_exceeded":
+		return nil
+	case m.Details != "":
+		text += ": " + m.Details
+	}
+	return r.stated("transcribe", m.Type, text, 0)
 }
 
 func (l *live) tell(k driver.EventKind, a driver.Alternative) {

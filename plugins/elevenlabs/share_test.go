@@ -236,3 +236,18 @@ func TestOptionsOfTTS(t *testing.T) {
 		t.Errorf("options are %+v, info %+v", d.o, d.Info())
 	}
 }
+
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	for name, at := range map[string]func(key, url string) (any, error){
+		"tts": func(key, url string) (any, error) { return newTTS(&TTSOptions{APIKey: key, BaseURL: url}) },
+		"stt": func(key, url string) (any, error) {
+			s, err := newScribe(&STTOptions{APIKey: key, BaseURL: url})
+			return s.driver(), err
+		},
+	} {
+		err := modeltest.Refused(t, `{"message_type":"input_error","error":"no such voice"}`, at)
+		if err == nil || !strings.Contains(err.Error(), "no such voice") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}

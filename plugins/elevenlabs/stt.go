@@ -132,7 +132,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	}
 	s, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
 		URL: wire.JoinSocket(r.base, "/speech-to-text/realtime", r.query(o)), Header: r.head,
-		Alive: string(alive), AliveEvery: aliveEvery,
+		Alive: string(alive), AliveEvery: aliveEvery, Reason: wire.Reason(r.refused),
 	})
 	if err != nil {
 		return nil, err

@@ -116,7 +116,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	address := wire.JoinSocket(d.base, "/text-to-speech/"+d.o.Voice+"/multi-stream-input", d.query())
 	d.mux = wire.NewMux(&d.Peer, wire.MuxOptions[*reply]{
 		Open: func(context.Context) (wire.SocketOptions, error) {
-			return wire.SocketOptions{URL: address, Header: d.head}, nil
+			return wire.SocketOptions{URL: address, Header: d.head, Reason: wire.Reason(d.reason)}, nil
 		},
 		Route: d.route, Streams: maxContexts, MaxIdle: keepSocket,
 	})
@@ -219,16 +219,24 @@ func (d *synthesizer) route(m wire.Message) (*reply, string, bool, error) {
 	if err := json.Unmarshal(m.Data, r); err != nil {
 		return nil, "", false, d.Protocol("receive", "message cannot be read: %v", err)
 	}
-	id := cmp.Or(r.ContextID, r.ContextID2)
 	r.Final = r.Final || r.Final2
-	err := d.refused(r)
-	if err != nil && id == "" {
+	if err := d.reason(r); err != nil {
 		return nil, "", false, err
 	}
-	return r, id, r.Final || err != nil, nil
+	return r, r.context(), r.Final || d.refused(r) != nil, nil
 }
 
-// refused is the error that a message states, if any. Without a context it is about the connection.
+func (r *reply) context() string { return cmp.Or(r.ContextID, r.ContextID2) }
+
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.context() != "" {
+		return nil
+	}
+	return d.refused(r)
+}
+
+// refused is the error that a message states, if any.
 func (d *synthesizer) refused(r *reply) error {
 	if len(r.Error) == 0 || string(r.Error) == "null" {
 		return nil

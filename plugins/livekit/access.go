@@ -182,5 +182,19 @@ func (a *access) refused(op string, code int, message string) error {
 	return e
 }
 
+// reason finds the error that a message states.
+func (a *access) reason(op string) func([]byte) error {
+	return wire.Reason(func(m *struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+		Code    int    `json:"code"`
+	}) error {
+		if m.Type != "error" {
+			return nil
+		}
+		return a.refused(op, m.Code, m.Message)
+	})
+}
+
 // codeInactive ends a session that was not used for long.
 const codeInactive = 2007

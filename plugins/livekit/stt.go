@@ -167,7 +167,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	}
 	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
 		URL: wire.JoinSocket(r.base, "/stt", url.Values{"model": {r.o.Model}}), Header: h,
-		Goodbye: goodbye,
+		Goodbye: goodbye, Reason: r.reason("transcribe"),
 	})
 	if err != nil {
 		return nil, err

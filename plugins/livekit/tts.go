@@ -150,7 +150,7 @@ func (d *synthesizer) poolOptions(job func() model.Job) wire.PoolOptions {
 		MaxIdle: keepSocket,
 		Open: func(context.Context) (wire.SocketOptions, error) {
 			h, err := d.header(job)
-			return wire.SocketOptions{URL: at, Header: h, Goodbye: goodbye, Dial: d.dial}, err
+			return wire.SocketOptions{URL: at, Header: h, Goodbye: goodbye, Reason: d.reason("speak"), Dial: d.dial}, err
 		},
 		Setup: func(ctx context.Context, s *wire.Socket) error {
 			return s.WriteJSON(ctx, createTTS{

@@ -236,6 +236,22 @@ func TestConnectionsOfFormerJobsAreGivenUp(t *testing.T) {
 	})
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	for name, at := range map[string]func(key, url string) (any, error){
+		"tts": func(key, url string) (any, error) {
+			return newTTS(&TTSOptions{Model: "a/b", APIKey: "k", APISecret: key, BaseURL: url})
+		},
+		"stt": func(key, url string) (any, error) {
+			return newSTT(&STTOptions{Model: "a/b", APIKey: "k", APISecret: key, BaseURL: url})
+		},
+	} {
+		err := modeltest.Refused(t, `{"type":"error","code":404,"message":"no such voice"}`, at)
+		if err == nil || !strings.Contains(err.Error(), "no such voice") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"type":"output_audio","audio":"AAECAw==","session_id":"s"}`), true)
 	f.Add([]byte(`{"type":"output_alignment","chars":[{"char":"a","start":-1,"end":1e300},{"char":" "}]}`), false)

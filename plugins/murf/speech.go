@@ -114,11 +114,10 @@ func (s *speech) take(r *reply) (bool, error) {
 	if r.ContextID != "" && r.ContextID != s.id {
 		return false, nil // of a speech that was cancelled
 	}
+	if err := s.d.refused(r); err != nil {
+		return false, err
+	}
 	switch {
-	case r.ErrorText != "":
-		return false, s.refused(r.Status, r.ErrorText)
-	case len(r.Error) > 0 && string(r.Error) != "null":
-		return false, s.refused(r.Status, wire.Explain(r.Error))
 	case len(r.Audio) > 0:
 		s.chunk = driver.Chunk{Frame: audio.Frame{Data: s.pcm.Add(r.Audio), Rate: s.d.o.Rate, Channels: 1}, RequestID: s.id}
 		return len(s.chunk.Frame.Data) > 0, nil
@@ -131,11 +130,28 @@ func (s *speech) take(r *reply) (bool, error) {
 	return false, nil
 }
 
-func (s *speech) refused(status int, text string) error {
-	if status == 0 {
-		return s.d.peer.Protocol("speak", "%s", text)
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.ContextID != "" {
+		return nil
 	}
-	return s.d.peer.Status("speak", status, text)
+	return d.refused(r)
+}
+
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply) error {
+	text := r.ErrorText
+	switch {
+	case text != "":
+	case len(r.Error) > 0 && string(r.Error) != "null":
+		text = wire.Explain(r.Error)
+	default:
+		return nil
+	}
+	if r.Status == 0 {
+		return d.peer.Protocol("speak", "%s", text)
+	}
+	return d.peer.Status("speak", r.Status, text)
 }
 
 // Close implements driver.AudioStream. A speech that is not over is cancelled; its connection stays,

@@ -96,7 +96,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 		URL: wire.JoinSocket(base, "/v1/speech/stream-input", url.Values{
 			"model": {d.o.Model}, "sample_rate": {strconv.Itoa(d.o.Rate)}, "format": {"PCM"}, "channel_type": {"MONO"},
 		}),
-		Header: http.Header{"Api-Key": {key}},
+		Header: http.Header{"Api-Key": {key}}, Reason: wire.Reason(d.reason),
 	}
 	d.pool = wire.NewPool(&d.peer, wire.PoolOptions{
 		Open:    func(context.Context) (wire.SocketOptions, error) { return so, nil },

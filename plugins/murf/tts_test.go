@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/murfbox"
 	"github.com/parley-go/parley/model"
@@ -105,6 +106,15 @@ func TestTTSNeedsAKey(t *testing.T) {
 	t.Setenv("MURF_API_KEY", "")
 	if _, err := NewTTS(nil); err == nil || !strings.Contains(err.Error(), "MURF_API_KEY") {
 		t.Errorf("without a key: %v", err)
+	}
+}
+
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"error":{"message":"no such voice"},"status_code":400}`, func(key, url string) (any, error) {
+		return newTTS(&TTSOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "no such voice") {
+		t.Errorf("error is %v", err)
 	}
 }
 

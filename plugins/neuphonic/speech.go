@@ -131,10 +131,7 @@ func (s *speech) read(outer context.Context) (*reply, error) {
 	if err := s.Decode(m, &r); err != nil {
 		return nil, err
 	}
-	if (r.Type == "error" || r.Status >= 400 || len(r.Errors) > 0 && string(r.Errors) != "null") && len(r.Data.Audio) == 0 {
-		return nil, s.refused(&r, m.Data)
-	}
-	return &r, nil
+	return &r, s.d.refused(&r, m.Data)
 }
 
 // take makes the chunk of a reply; false means that there is nothing in it.
@@ -149,14 +146,23 @@ func (s *speech) take(r *reply) (bool, error) {
 	return len(s.chunk.Frame.Data) > 0, nil
 }
 
-func (s *speech) refused(r *reply, raw []byte) error {
+// reason is the error that a message states, if any.
+func (d *synthesizer) reason(raw []byte) error {
+	return wire.Reason(func(r *reply) error { return d.refused(r, raw) })(raw)
+}
+
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply, raw []byte) error {
+	if r.Type != "error" && r.Status < 400 && (len(r.Errors) == 0 || string(r.Errors) == "null") || len(r.Data.Audio) > 0 {
+		return nil
+	}
 	text := wire.Explain(raw)
 	if t := wire.Explain(r.Errors); t != "" && t != "null" {
 		text = t
 	}
 	text = cmp.Or(text, "no reason was given")
 	if r.Status >= 400 && r.Status < 600 {
-		return s.d.Status("speak", r.Status, text)
+		return d.Status("speak", r.Status, text)
 	}
-	return s.d.Protocol("speak", "%s", text)
+	return d.Protocol("speak", "%s", text)
 }

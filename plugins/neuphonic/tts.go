@@ -100,7 +100,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	}
 	d.socket = wire.SocketOptions{
 		URL: wire.JoinSocket(base, "/speak/"+language, q), Header: http.Header{"X-Api-Key": {key}},
-		Alive: `{"text":""}`, AliveEvery: aliveEvery,
+		Alive: `{"text":""}`, AliveEvery: aliveEvery, Reason: d.reason,
 	}
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open:    func(context.Context) (wire.SocketOptions, error) { return d.socket, nil },

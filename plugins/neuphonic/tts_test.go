@@ -195,6 +195,15 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"status_code":400,"errors":["no such voice"]}`, func(key, url string) (any, error) {
+		return newTTS(&TTSOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"data":{"audio":"AAECAw==","context_id":"c","stop":true}}`))
 	f.Add([]byte(`{"data":{"audio":"AAEC","context_id":"other","stop":true}}`))
@@ -210,7 +219,8 @@ func FuzzReply(f *testing.F) {
 		if more, err := s.take(&r); err != nil || more && len(s.chunk.Frame.Data) == 0 || over != (r.Data.Stop && (r.Data.ContextID == "c" || r.Data.ContextID == "")) {
 			t.Errorf("chunk %v, error %v, over %v", more, err, over)
 		}
-		if err := s.refused(&r, b); err == nil {
+		r.Type, r.Data.Audio = "error", nil
+		if err := s.d.refused(&r, b); err == nil {
 			t.Error("no error")
 		}
 	})

@@ -107,7 +107,7 @@ func newResponses(o *ResponsesOptions) (*responsesLLM, error) {
 	if c.socket && !c.o.HTTP {
 		c.pool = wire.NewPool(&c.Peer, wire.PoolOptions{
 			Open: func(context.Context) (wire.SocketOptions, error) {
-				return wire.SocketOptions{URL: c.socketURL(), Header: c.header}, nil
+				return wire.SocketOptions{URL: c.socketURL(), Header: c.header, Reason: c.reason}, nil
 			},
 			MaxAge: socketAge,
 		})

@@ -123,7 +123,7 @@ func (s *responseStream) take(data []byte) error {
 		}
 		s.call(d.Item)
 	case "error":
-		return s.failed(data)
+		return s.c.failed(data)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (s *responseStream) state(kind string, data []byte) error {
 		s.put(&driver.Chunk{Usage: r.Usage.driver()})
 	}
 	if kind == "response.failed" {
-		return s.failed(r.Error)
+		return s.c.failed(r.Error)
 	}
 	for _, it := range r.Output {
 		s.call(it) // servers forget the event of its own
@@ -191,9 +191,21 @@ func (s *responseStream) remember() {
 	}
 }
 
+// reason is the error that a message states, if any.
+func (c *responsesLLM) reason(text []byte) error {
+	return wire.Reason(func(e *struct {
+		Type string `json:"type"`
+	}) error {
+		if e.Type != "error" {
+			return nil
+		}
+		return c.failed(text)
+	})(text)
+}
+
 // failed is the error that the service states: at the top of the event, below "error", or in the
 // answer. One of unknown kind is not tried again.
-func (s *responseStream) failed(data json.RawMessage) error {
+func (c *responsesLLM) failed(data json.RawMessage) error {
 	raw := data
 	var d struct {
 		Error json.RawMessage `json:"error"`
@@ -206,9 +218,9 @@ func (s *responseStream) failed(data json.RawMessage) error {
 		status, _ = stated(data)
 	}
 	if status != 0 {
-		return s.c.Status("chat", status, wire.Explain(raw))
+		return c.Status("chat", status, wire.Explain(raw))
 	}
-	err := s.c.Protocol("chat", "the provider broke off: %s", wire.Explain(raw))
+	err := c.Protocol("chat", "the provider broke off: %s", wire.Explain(raw))
 	if e, ok := err.(*model.Error); ok {
 		e.Permanent = true
 	}

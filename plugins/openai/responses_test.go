@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strconv"
@@ -433,4 +434,27 @@ func FuzzResponseStream(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestARequestTellsWhyItsSocketWasRefused(t *testing.T) {
+	box := sandbox.Start(t, fault.Plan{})
+	box.HandleSocket("/v1/responses", func(_ *sandbox.Call, ws *sandbox.Socket) {
+		_ = ws.Send(json.RawMessage(`{"type":"error","status":400,"error":{"type":"invalid_request_error","message":"no such model"}}`), false)
+		ws.Close(1000, "")
+	}, func(*sandbox.Call) bool { return true })
+	c, err := newResponses(&ResponsesOptions{APIKey: box.Key, BaseURL: box.URL() + "/v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	l, err := c.pool.Acquire(t.Context())
+	if err == nil {
+		<-l.Dead()
+		err = l.WriteText(t.Context(), []byte("{}"))
+		l.Discard()
+	}
+	var e *model.Error
+	if !errors.As(err, &e) || e.Status != 400 || !strings.Contains(err.Error(), "no such model") {
+		t.Errorf("error is %v", err)
+	}
 }

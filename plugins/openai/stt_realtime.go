@@ -49,7 +49,9 @@ func (l *listener) address() string {
 
 // Open implements driver.Streamer.
 func (l *listener) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
-	ws, err := wire.Single(ctx, &l.r.Peer, wire.SocketOptions{URL: l.address(), Header: l.r.header})
+	ws, err := wire.Single(ctx, &l.r.Peer, wire.SocketOptions{
+		URL: l.address(), Header: l.r.header, Reason: wire.Reason(l.reason),
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -277,12 +279,28 @@ func (s *listening) take(e *realtimeEvent) error {
 
 // failed is an error of the service. That there was nothing to commit is none.
 func (s *listening) failed(raw json.RawMessage) error {
-	status, code := stated(raw)
-	if code == "input_audio_buffer_commit_empty" {
+	err := s.l.refused(raw)
+	if err == nil {
 		s.answered()
+	}
+	return err
+}
+
+// reason is the error that a message states of the session, if any.
+func (l *listener) reason(e *realtimeEvent) error {
+	if e.Type != "error" {
 		return nil
 	}
-	err := s.l.r.refused("transcribe", raw, status)
+	return l.refused(e.Error)
+}
+
+// refused is the error that the service states.
+func (l *listener) refused(raw json.RawMessage) error {
+	status, code := stated(raw)
+	if code == "input_audio_buffer_commit_empty" {
+		return nil
+	}
+	err := l.r.refused("transcribe", raw, status)
 	if e := (*model.Error)(nil); errors.As(err, &e) && status == 0 {
 		e.Permanent = true
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/model"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/openaibox"
 	"github.com/parley-go/parley/model/fault"
@@ -287,6 +288,16 @@ func TestRealtimeErrors(t *testing.T) {
 		if (err != nil) != c.fails || model.Retryable(err) != c.retry {
 			t.Errorf("%s: %v", m, err)
 		}
+	}
+}
+
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"type":"error","error":{"type":"invalid_request_error","message":"no such voice"}}`, func(key, url string) (any, error) {
+		r, err := newSTT(&STTOptions{APIKey: key, BaseURL: url})
+		return &listener{r}, err
+	})
+	if err == nil || !strings.Contains(err.Error(), "no such voice") {
+		t.Errorf("error is %v", err)
 	}
 }
 

@@ -29,7 +29,7 @@ func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.Audio
 	if err != nil {
 		return nil, err
 	}
-	s := &speech{Exchange: e, peer: &d.peer, rate: d.o.Rate, id: d.last.Add(1)}
+	s := &speech{Exchange: e, d: d, id: d.last.Add(1)}
 	err = e.WriteJSON(ctx, &request{
 		VoiceUUID: d.o.VoiceUUID, Data: text, ID: s.id, Model: d.o.Model,
 		Rate: d.o.Rate, Precision: "PCM_16", Format: "wav", NoHeader: true,
@@ -44,8 +44,7 @@ func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.Audio
 // speech implements driver.AudioStream: a text on a connection that it has alone.
 type speech struct {
 	*wire.Exchange
-	peer  *wire.Peer
-	rate  int
+	d     *synthesizer
 	id    int64
 	pcm   wire.PCM
 	chunk driver.Chunk
@@ -82,26 +81,36 @@ func (s *speech) take(r *reply) (bool, error) {
 	switch r.Type {
 	case "audio":
 		s.chunk = driver.Chunk{
-			Frame:     audio.Frame{Data: s.pcm.Add(r.Audio), Rate: s.rate, Channels: 1},
+			Frame:     audio.Frame{Data: s.pcm.Add(r.Audio), Rate: s.d.o.Rate, Channels: 1},
 			RequestID: strconv.FormatInt(s.id, 10),
 		}
 		return len(s.chunk.Frame.Data) > 0, nil
 	case "audio_end":
 		s.Complete()
 		return false, io.EOF
-	case "error":
-		return false, s.refused(r)
 	}
-	return false, nil
+	return false, s.d.refused(r)
 }
 
-func (s *speech) refused(r *reply) error {
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.RequestID != nil {
+		return nil
+	}
+	return d.refused(r)
+}
+
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply) error {
+	if r.Type != "error" {
+		return nil
+	}
 	text := r.Message
 	if r.ErrorName != "" {
 		text = r.ErrorName + ": " + text
 	}
 	if r.Status == 0 {
-		return s.peer.Protocol("speak", "%s", text)
+		return d.peer.Protocol("speak", "%s", text)
 	}
-	return s.peer.Status("speak", r.Status, text)
+	return d.peer.Status("speak", r.Status, text)
 }

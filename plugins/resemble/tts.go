@@ -77,6 +77,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	}
 	so := wire.SocketOptions{
 		URL: wire.JoinSocket(base, "/stream", nil), Header: http.Header{"Authorization": {"Bearer " + key}},
+		Reason: wire.Reason(d.reason),
 	}
 	d.pool = wire.NewPool(&d.peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) { return so, nil },

@@ -100,6 +100,28 @@ func TestTTSNeedsAKey(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	box := sandbox.Start(t, fault.Plan{})
+	box.HandleSocket("/stream", func(_ *sandbox.Call, ws *sandbox.Socket) {
+		_ = ws.Send(map[string]any{"type": "error", "error_name": "Bad", "message": "no such voice", "status_code": 400}, false)
+		ws.Close(1000, "")
+	}, func(*sandbox.Call) bool { return true })
+	d, err := newTTS(&TTSOptions{APIKey: box.Key, BaseURL: box.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close(t.Context())
+	e, err := d.pool.Exchange(t.Context())
+	if err == nil {
+		<-e.Dead()
+		err = e.WriteJSON(t.Context(), &request{})
+		_ = e.Close()
+	}
+	if err == nil || !strings.Contains(err.Error(), "status 400): Bad: no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"type":"audio","audio_content":"AAECAw==","request_id":1}`))
 	f.Add([]byte(`{"type":"error","error_name":"BadJSON","message":"no","status_code":400}`))
@@ -108,7 +130,7 @@ func FuzzReply(f *testing.F) {
 		if json.Unmarshal(b, &r) != nil || r.Type == "audio_end" {
 			return
 		}
-		s := &speech{peer: new(wire.Peer), rate: 8000, id: 1}
+		s := &speech{d: new(synthesizer), id: 1}
 		if more, err := s.take(&r); more && err != nil {
 			t.Errorf("a chunk and %v", err)
 		}

@@ -23,7 +23,7 @@ func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.Audio
 	if err != nil {
 		return nil, err
 	}
-	s := &speech{Exchange: e, peer: &d.peer, rate: d.o.Rate, id: metrics.NewID("ctx_")}
+	s := &speech{Exchange: e, d: d, id: metrics.NewID("ctx_")}
 	for _, m := range []message{{Text: text, ContextID: s.id}, {Operation: "flush", ContextID: s.id}} {
 		if err := e.WriteJSON(ctx, &m); err != nil {
 			_ = e.Close()
@@ -36,8 +36,7 @@ func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.Audio
 // speech implements driver.AudioStream: a sentence on a connection that it has alone.
 type speech struct {
 	*wire.Exchange
-	peer  *wire.Peer
-	rate  int
+	d     *synthesizer
 	id    string
 	pcm   wire.PCM
 	chunk driver.Chunk
@@ -77,7 +76,7 @@ func (s *speech) take(r *reply) (bool, error) {
 	s.chunk = driver.Chunk{RequestID: s.id}
 	switch r.Type {
 	case "chunk":
-		s.chunk.Frame = audio.Frame{Data: s.pcm.Add(r.Data), Rate: s.rate, Channels: 1}
+		s.chunk.Frame = audio.Frame{Data: s.pcm.Add(r.Data), Rate: s.d.o.Rate, Channels: 1}
 		return len(s.chunk.Frame.Data) > 0, nil
 	case "timestamps":
 		w := r.Words
@@ -88,8 +87,22 @@ func (s *speech) take(r *reply) (bool, error) {
 	case "done":
 		s.Complete()
 		return false, io.EOF
-	case "error":
-		return false, s.peer.Protocol("speak", "%s", r.Message)
 	}
-	return false, nil
+	return false, s.d.refused(r)
+}
+
+// reason is the error that a message states of the connection, if any.
+func (d *synthesizer) reason(r *reply) error {
+	if r.ContextID != "" {
+		return nil
+	}
+	return d.refused(r)
+}
+
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply) error {
+	if r.Type != "error" {
+		return nil
+	}
+	return d.peer.Protocol("speak", "%s", r.Message)
 }

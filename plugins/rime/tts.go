@@ -95,6 +95,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	}
 	so := wire.SocketOptions{
 		URL: wire.JoinSocket(base, "/ws3", d.o.query()), Header: http.Header{"Authorization": {"Bearer " + key}},
+		Reason: wire.Reason(d.reason),
 	}
 	d.pool = wire.NewPool(&d.peer, wire.PoolOptions{
 		Open:    func(context.Context) (wire.SocketOptions, error) { return so, nil },

@@ -11,9 +11,9 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/rimebox"
-	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
@@ -109,6 +109,15 @@ func TestTTSTellsWhyATextIsRefused(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"type":"error","message":"no such voice"}`, func(key, url string) (any, error) {
+		return newTTS(&TTSOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"type":"chunk","data":"AAECAw==","contextId":"c"}`))
 	f.Add([]byte(`{"type":"timestamps","word_timestamps":{"words":["a","b"],"start":[0],"end":[1e300,2]},"contextId":null}`))
@@ -118,7 +127,7 @@ func FuzzReply(f *testing.F) {
 		if json.Unmarshal(b, &r) != nil || r.Type == "done" {
 			return
 		}
-		s := &speech{peer: new(wire.Peer), rate: 8000, id: "c"}
+		s := &speech{d: new(synthesizer), id: "c"}
 		if more, err := s.take(&r); more && err != nil {
 			t.Errorf("a chunk and %v", err)
 		}

@@ -85,17 +85,19 @@ func (s *speech) take(r *reply) (bool, error) {
 		return len(s.chunk.Frame.Data) > 0, nil
 	case r.Type == "event" && r.Data.Event == "final" && s.flushed.Load(): // before that it is of somebody before
 		return false, io.EOF
-	case r.Type == "error":
-		return false, s.refused(r)
 	}
-	return false, nil
+	return false, s.d.refused(r)
 }
 
-func (s *speech) refused(r *reply) error {
+// refused is the error that a message states, if any.
+func (d *synthesizer) refused(r *reply) error {
+	if r.Type != "error" {
+		return nil
+	}
 	name := strings.Trim(string(r.Data.Code), `"`)
 	text := cmp.Or(r.Data.Message, "no reason was given")
 	if code, err := strconv.Atoi(name); err == nil && code >= 400 && code < 600 {
-		return s.d.Status("speak", code, text)
+		return d.Status("speak", code, text)
 	}
-	return s.d.Protocol("speak", "%s: %s", cmp.Or(name, "error"), text)
+	return d.Protocol("speak", "%s: %s", cmp.Or(name, "error"), text)
 }

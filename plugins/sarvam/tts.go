@@ -101,7 +101,7 @@ func newTTS(o *TTSOptions) (*synthesizer, error) {
 	d.service = s
 	d.socket = wire.SocketOptions{
 		URL:    wire.JoinSocket(d.base, "/text-to-speech/ws", url.Values{"model": {d.o.Model}, "send_completion_event": {"true"}}),
-		Header: d.head, Alive: `{"type":"ping"}`, AliveEvery: aliveEvery,
+		Header: d.head, Alive: `{"type":"ping"}`, AliveEvery: aliveEvery, Reason: wire.Reason(d.refused),
 	}
 	d.pool = wire.NewPool(&d.Peer, wire.PoolOptions{
 		Open: func(context.Context) (wire.SocketOptions, error) { return d.socket, nil },

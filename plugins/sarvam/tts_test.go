@@ -159,6 +159,15 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"type":"error","data":{"message":"no such voice","code":422}}`, func(key, url string) (any, error) {
+		return newTTS(&TTSOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "status 422): no such voice") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzReply(f *testing.F) {
 	f.Add([]byte(`{"type":"audio","data":{"audio":"AAECAw==","request_id":"r"}}`))
 	f.Add([]byte(`{"type":"event","data":{"event_type":"final"}}`))

@@ -17,7 +17,7 @@ import (
 // stream implements driver.Stream.
 type stream struct {
 	*wire.Socket
-	peer     *wire.Peer
+	r        *recognizer
 	language string // when Soniox does not tell
 	pcm      []byte
 
@@ -75,7 +75,11 @@ func (s *stream) Next(ctx context.Context) (*driver.Event, error) {
 		if s.over {
 			return nil, io.EOF
 		}
-		if err := s.receive(ctx); err != nil {
+		var m message
+		if err := s.ReadJSON(ctx, &m); err != nil {
+			return nil, err
+		}
+		if err := s.take(&m); err != nil {
 			return nil, err
 		}
 	}
@@ -85,21 +89,12 @@ func (s *stream) Next(ctx context.Context) (*driver.Event, error) {
 	return e, nil
 }
 
-// receive takes the next message.
-func (s *stream) receive(ctx context.Context) error {
-	var m message
-	if err := s.ReadJSON(ctx, &m); err != nil {
-		return err
-	}
-	return s.take(&m)
-}
-
 func (s *stream) tell(e *driver.Event) { s.events = append(s.events, e) }
 
 func (s *stream) take(m *message) error {
 	s.requestID = cmp.Or(m.RequestID, s.requestID)
-	if m.ErrorCode != "" || m.ErrorMessage != "" {
-		return m.err(s.peer)
+	if err := s.r.refused(m); err != nil {
+		return err
 	}
 	var open []token // may still change
 	for _, t := range m.Tokens {
@@ -124,14 +119,17 @@ func (s *stream) take(m *message) error {
 	return nil
 }
 
-// err is the error that Soniox states, in the numbers of HTTP.
-func (m *message) err(p *wire.Peer) error {
+// refused is the error that a message states, if any, in the numbers of HTTP.
+func (r *recognizer) refused(m *message) error {
+	if m.ErrorCode == "" && m.ErrorMessage == "" {
+		return nil
+	}
 	text := cmp.Or(m.ErrorMessage, m.ErrorType, "no reason was given")
 	code, err := strconv.Atoi(m.ErrorCode.String())
 	if err != nil {
-		return p.Protocol("transcribe", "%s", text)
+		return r.Protocol("transcribe", "%s", text)
 	}
-	return p.Status("transcribe", code, text)
+	return r.Status("transcribe", code, text)
 }
 
 // more tells what is known of the utterance, if that is news. When no word of it may change any more the

@@ -194,18 +194,17 @@ func (r *recognizer) config(o driver.Options) config {
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
 	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
 		URL: wire.JoinSocket(r.base, "/transcribe-websocket", nil), Header: r.head,
-		Alive: `{"type":"keepalive"}`, AliveEvery: aliveEvery,
+		Alive: `{"type":"keepalive"}`, AliveEvery: aliveEvery, Reason: wire.Reason(r.refused),
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{Socket: ws, peer: &r.Peer}
+	s := &stream{Socket: ws, r: r}
 	if len(r.o.Languages) == 1 {
 		s.language = r.o.Languages[0]
 	}
 	s.language = cmp.Or(o.Language, s.language)
 	if err := ws.WriteJSON(ctx, r.config(o)); err != nil {
-		err = wire.LastWords(err, s.receive)
 		ws.Close()
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func TestFlushEndsTheUtterance(t *testing.T) {
 }
 
 func TestTokensBecomeTurns(t *testing.T) {
-	s := &stream{peer: &wire.Peer{}}
+	s := &stream{r: &recognizer{}}
 	for _, m := range []string{
 		`{"tokens":[{"text":"Hel","start_ms":0,"end_ms":100,"confidence":1},{"text":"lo","start_ms":100,"end_ms":200}],"new":1}`,
 		`{"tokens":[{"text":"Hello","start_ms":0,"end_ms":200,"confidence":0.8,"is_final":true,"language":"en","speaker":"2"},{"text":" the","start_ms":250,"end_ms":300}]}`,
@@ -158,7 +158,6 @@ func TestErrorMessagesHaveTheirStatus(t *testing.T) {
 		box.HandleSocket("/transcribe-websocket", func(_ *sandbox.Call, ws *sandbox.Socket) {
 			_ = ws.Send(map[string]any{"tokens": []any{}, "unheard": 1}, false)
 			_ = ws.Send(json.RawMessage(body), false)
-			_, _, _ = ws.Read() // what is not read when a connection closes resets it
 			ws.Close(1000, "")
 		}, func(*sandbox.Call) bool { return true })
 		_, err := modeltest.Transcribe(t, at(t, box, STTOptions{}), driver.Options{}, func(context.Context, driver.Stream) {})
@@ -211,12 +210,21 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"error_code":401,"error_message":"no such key"}`, func(key, url string) (any, error) {
+		return newSTT(&STTOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "status 401): no such key") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzTokens(f *testing.F) {
 	f.Add([]byte(`{"tokens":[{"text":" a","start_ms":1,"end_ms":2,"is_final":true,"speaker":"1"},{"text":"<end>"}],"finished":true}`))
 	f.Add([]byte(`{"tokens":[{"text":"\u4f60","start_ms":-1e300,"end_ms":1e300},{"text":" ","speaker":null}]}`))
 	f.Add([]byte(`{"error_code":"4e2","error_message":"x"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &stream{peer: &wire.Peer{}}
+		s := &stream{r: &recognizer{}}
 		var m message
 		for range 2 {
 			if json.Unmarshal(b, &m) == nil {

@@ -17,7 +17,7 @@ import (
 // stream implements driver.Stream.
 type stream struct {
 	*wire.Socket
-	peer      *wire.Peer
+	r         *recognizer
 	language  string
 	alone     bool // no utterance is told: every final transcript stands alone
 	requestID string
@@ -39,10 +39,7 @@ type stream struct {
 // begin starts the recognition and waits until audio may be sent.
 func (s *stream) begin(ctx context.Context, start *startRecognition) error {
 	if err := s.WriteJSON(ctx, start); err != nil {
-		return wire.LastWords(err, func(ctx context.Context) error {
-			_, err := s.read(ctx, "start")
-			return err
-		})
+		return s.closed("start", err)
 	}
 	for {
 		m, err := s.read(ctx, "start")
@@ -65,18 +62,18 @@ func (s *stream) Push(ctx context.Context, f audio.Frame) error {
 	s.pcm = wire.AppendPCM(s.pcm[:0], f.Data)
 	s.sent++
 	s.samples += int64(len(f.Data))
-	return s.WriteBinary(ctx, s.pcm)
+	return s.closed("transcribe", s.WriteBinary(ctx, s.pcm))
 }
 
 // Flush implements driver.Stream: it ends the utterance.
 func (s *stream) Flush(ctx context.Context) error {
 	at := float64(s.samples) / sttRate
-	return s.WriteJSON(ctx, map[string]any{"message": "ForceEndOfUtterance", "timestamp": at})
+	return s.closed("transcribe", s.WriteJSON(ctx, map[string]any{"message": "ForceEndOfUtterance", "timestamp": at}))
 }
 
 // CloseSend implements driver.Stream.
 func (s *stream) CloseSend(ctx context.Context) error {
-	return s.WriteJSON(ctx, map[string]any{"message": "EndOfStream", "last_seq_no": s.sent})
+	return s.closed("transcribe", s.WriteJSON(ctx, map[string]any{"message": "EndOfStream", "last_seq_no": s.sent}))
 }
 
 // message is what Speechmatics sends.
@@ -118,10 +115,15 @@ func (s *stream) read(ctx context.Context, op string) (*message, error) {
 	if err := s.ReadJSON(ctx, &m); err != nil {
 		return nil, s.closed(op, err)
 	}
-	if m.Message == "Error" {
-		return nil, s.peer.Status(op, status(m.Type), strings.TrimSpace(m.Type+": "+m.Reason))
+	return &m, s.r.refused(op, &m)
+}
+
+// refused is the error that a message states, if any.
+func (r *recognizer) refused(op string, m *message) error {
+	if m.Message != "Error" {
+		return nil
 	}
-	return &m, nil
+	return r.Status(op, status(m.Type), strings.TrimSpace(m.Type+": "+m.Reason))
 }
 
 // closed gives a close code the status of the error that it stands for.
@@ -129,7 +131,7 @@ func (s *stream) closed(op string, err error) error {
 	names := map[int]string{4001: "not_authorised", 4003: "not_allowed", 4004: "invalid_model", 4005: "quota_exceeded", 4006: "timelimit_exceeded", 4013: "job_error"}
 	var e *model.Error
 	if errors.As(err, &e) && names[e.Status] != "" {
-		return s.peer.Status(op, status(names[e.Status]), names[e.Status])
+		return s.r.Status(op, status(names[e.Status]), names[e.Status])
 	}
 	return err
 }

@@ -208,12 +208,14 @@ func language(tag string) string {
 
 // Open implements driver.Streamer.
 func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
-	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{URL: wire.JoinSocket(r.base, "", nil), Header: r.head})
+	ws, err := wire.Single(ctx, &r.Peer, wire.SocketOptions{
+		URL: wire.JoinSocket(r.base, "", nil), Header: r.head, Reason: wire.Reason(func(m *message) error { return r.refused("transcribe", m) }),
+	})
 	if err != nil {
 		return nil, err
 	}
 	start := r.start(o)
-	s := &stream{Socket: ws, peer: &r.Peer, language: start.Config.Language, alone: start.Config.Endpointing == nil}
+	s := &stream{Socket: ws, r: r, language: start.Config.Language, alone: start.Config.Endpointing == nil}
 	if err := s.begin(ctx, &start); err != nil {
 		ws.Close()
 		return nil, err

@@ -16,7 +16,6 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/speechmaticsbox"
-	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
@@ -119,7 +118,7 @@ func TestFlushEndsTheUtterance(t *testing.T) {
 }
 
 func TestPunctuationBelongsToItsWord(t *testing.T) {
-	s := &stream{peer: &wire.Peer{}, space: " "}
+	s := &stream{r: &recognizer{}, space: " "}
 	for _, m := range []string{
 		`{"message":"AddTranscript","metadata":{"start_time":0,"end_time":1,"transcript":"Hello"},"results":[{"type":"word","start_time":0.5,"end_time":1,"alternatives":[{"content":"Hello","confidence":0.8,"speaker":"S2"}]}]}`,
 		`{"message":"AddPartialTranscript","metadata":{},"results":[{"type":"entity","start_time":1,"end_time":2,"alternatives":[{"content":"42","confidence":1}]}]}`,
@@ -156,24 +155,31 @@ func TestPunctuationBelongsToItsWord(t *testing.T) {
 
 func TestNamedErrorsHaveAStatus(t *testing.T) {
 	for name, want := range map[string]int{"not_authorised": 401, "timelimit_exceeded": 402, "not_allowed": 403, "quota_exceeded": 429, "job_error": 500, "invalid_config": 400} {
-		for _, inBand := range []bool{true, false} {
+		for _, c := range []struct{ inBand, later bool }{{true, false}, {false, false}, {true, true}, {false, true}} {
 			code := map[string]int{"not_authorised": 4001, "timelimit_exceeded": 4006, "not_allowed": 4003, "quota_exceeded": 4005, "job_error": 4013}[name]
-			if code == 0 && !inBand {
+			if code == 0 && !c.inBand {
 				continue
 			}
 			box := sandbox.Start(t, fault.Plan{})
 			box.HandleSocket("/v2", func(_ *sandbox.Call, ws *sandbox.Socket) {
-				if inBand {
+				if c.later {
+					_ = ws.Send(map[string]any{"message": "RecognitionStarted"}, false)
+				}
+				if c.inBand {
 					_ = ws.Send(map[string]any{"message": "Error", "type": name, "reason": "because of " + sandbox.DefaultKey}, false)
 				}
-				_, _, _ = ws.Read() // what is not read when a connection closes resets it
 				ws.Close(max(code, 1000), name)
 			}, func(*sandbox.Call) bool { return true })
-			_, err := at(t, box, STTOptions{}).Open(t.Context(), driver.Options{})
+			s, err := at(t, box, STTOptions{}).Open(t.Context(), driver.Options{})
+			if c.later && err == nil {
+				<-s.(*stream).Dead()
+				err = s.Push(t.Context(), sandbox.EarSpeech(sttRate))
+				_ = s.Close()
+			}
 			var e *model.Error
 			if !errors.As(err, &e) || e.Status != want || model.Retryable(err) != (want == 429 || want == 500) ||
 				!strings.Contains(err.Error(), name) || strings.Contains(err.Error(), sandbox.DefaultKey) {
-				t.Errorf("%s, in band %v: error is %v", name, inBand, err)
+				t.Errorf("%s, %+v: error is %v", name, c, err)
 			}
 		}
 	}
@@ -204,13 +210,22 @@ func TestRefusedOptions(t *testing.T) {
 	}
 }
 
+func TestASendTellsWhyItWasRefused(t *testing.T) {
+	err := modeltest.Refused(t, `{"message":"Error","type":"not_authorised","reason":"no such key"}`, func(key, url string) (any, error) {
+		return newSTT(&STTOptions{APIKey: key, BaseURL: url})
+	})
+	if err == nil || !strings.Contains(err.Error(), "status 401): not_authorised: no such key") {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func FuzzTranscript(f *testing.F) {
 	f.Add([]byte(`{"message":"AddTranscript","metadata":{"transcript":"a"},"results":[{"type":"word","start_time":1,"end_time":0,"alternatives":[{"content":"a","speaker":"S1"}]}]}`))
 	f.Add([]byte(`{"message":"AddPartialTranscript","results":[{"type":"punctuation","attaches_to":"both","alternatives":[{"content":"-"}]},{"type":"word","alternatives":[]}]}`))
 	f.Add([]byte(`{"message":"EndOfTranscript"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, alone := range []bool{false, true} {
-			s := &stream{peer: &wire.Peer{}, space: " ", alone: alone}
+			s := &stream{r: &recognizer{}, space: " ", alone: alone}
 			var m message
 			for _, then := range []string{"", "EndOfUtterance"} {
 				if json.Unmarshal(b, &m) == nil {
