@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/attempt"
+	"github.com/parley-go/parley/internal/pcm"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt/driver"
@@ -71,7 +72,7 @@ func (s *Stream) connectAll() error {
 type connection struct {
 	s      *Stream
 	m      *Model
-	conv   *converter // nil: audio goes out as it is kept
+	conv   *pcm.Converter // nil: audio goes out as it is kept
 	d      driver.Stream
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -156,9 +157,9 @@ func (s *Stream) open() (ds driver.Stream, err error) {
 func (s *Stream) rewind() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next, s.flushed = s.in.base, 0
+	s.next, s.flushed = s.in.Base, 0
 	s.speakers.reset() // a new connection numbers them anew
-	for len(s.flushes) > 0 && s.flushes[0] < s.in.base {
+	for len(s.flushes) > 0 && s.flushes[0] < s.in.Base {
 		s.flushes = s.flushes[1:]
 	}
 	s.signal()
@@ -217,7 +218,7 @@ func (c *connection) feed() error {
 func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end := s.in.head
+	end := s.in.Head
 	if s.flushed < len(s.flushes) {
 		if s.flushes[s.flushed] <= s.next {
 			return sendFlush, audio.Frame{}
@@ -233,12 +234,12 @@ func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 		return sendNothing, audio.Frame{}
 	}
 	if *buf == nil {
-		*buf = make([]int16, audio.SamplesIn(chunkTime, s.conv.out))
+		*buf = make([]int16, audio.SamplesIn(chunkTime, s.conv.Out))
 	}
 	n := min(len(*buf), int(end-s.next))
-	n = s.in.read((*buf)[:n], s.next)
+	n = s.in.Read((*buf)[:n], s.next)
 	s.next += int64(n)
-	f := audio.Frame{Data: (*buf)[:n], Rate: s.conv.out, Channels: 1}
+	f := audio.Frame{Data: (*buf)[:n], Rate: s.conv.Out, Channels: 1}
 	s.usage.sending(f.Duration())
 	return sendAudio, f
 }
@@ -277,20 +278,20 @@ func (c *connection) convert(f audio.Frame) (audio.Frame, error) {
 		return f, nil
 	}
 	if c.conv == nil {
-		conv, err := newConverter(f, rate)
+		conv, err := pcm.NewConverter(f, rate)
 		if err != nil {
 			return f, err
 		}
 		c.conv = conv
 	}
-	return audio.Frame{Data: c.conv.convert(f), Rate: rate, Channels: 1}, nil
+	return audio.Frame{Data: c.conv.Convert(f), Rate: rate, Channels: 1}, nil
 }
 
 func (c *connection) tail() audio.Frame {
 	if c.conv == nil {
 		return audio.Frame{}
 	}
-	return audio.Frame{Data: c.conv.tail(), Rate: c.conv.out, Channels: 1}
+	return audio.Frame{Data: c.conv.Tail(), Rate: c.conv.Out, Channels: 1}
 }
 
 func (c *connection) sent(what step) {
@@ -345,7 +346,7 @@ func (c *connection) receive() (gotFinal bool, err error) {
 func (s *Stream) endOfStream() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ended && s.next == s.in.head {
+	if s.ended && s.next == s.in.Head {
 		return nil
 	}
 	return &model.Error{
@@ -389,7 +390,7 @@ func (c *connection) shift(e *Event) {
 	c.s.mu.Lock()
 	rate := 0
 	if c.s.conv != nil {
-		rate = c.s.conv.out
+		rate = c.s.conv.Out
 	}
 	c.s.mu.Unlock()
 	d := audio.Samples(c.offset).At(rate)
@@ -425,9 +426,9 @@ func (s *Stream) acknowledge(e *Event) {
 	}
 	pos := s.next
 	if len(e.Alternatives) > 0 && e.Alternatives[0].End > 0 {
-		pos = min(pos, int64(audio.SamplesIn(e.Alternatives[0].End, s.conv.out)))
+		pos = min(pos, int64(audio.SamplesIn(e.Alternatives[0].End, s.conv.Out)))
 	}
-	s.in.forget(pos)
+	s.in.Forget(pos)
 	for len(s.flushes) > 0 && s.flushed > 0 && s.flushes[0] <= pos {
 		s.flushes, s.flushed = s.flushes[1:], s.flushed-1
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/pcm"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 )
@@ -57,8 +58,8 @@ type Stream struct {
 	tried    []failure // models in a row; of the goroutine that runs the stream
 	speakers *speakers // nil: they are not told apart
 	window   time.Duration
-	conv     *converter // nil before the first audio
-	in       backlog
+	conv     *pcm.Converter // nil before the first audio
+	in       pcm.Backlog
 	next     int64   // position of the next sample to send
 	flushes  []int64 // positions where a flush was asked for
 	flushed  int     // how many of them were sent on this connection
@@ -126,8 +127,8 @@ func (s *Stream) Push(f audio.Frame) error {
 		s.mu.Unlock()
 		return err
 	}
-	data := s.conv.convert(f)
-	s.speakers.hear(data, s.conv.out)
+	data := s.conv.Convert(f)
+	s.speakers.hear(data, s.conv.Out)
 	lost := s.append(data)
 	who := s.who
 	for _, p := range s.also {
@@ -144,17 +145,17 @@ func (s *Stream) Push(f audio.Frame) error {
 // setFormat takes the format of the first frame.
 func (s *Stream) setFormat(f audio.Frame) error {
 	if s.conv == nil {
-		c, err := newConverter(f, s.m.caps.SampleRate)
+		c, err := pcm.NewConverter(f, s.m.caps.SampleRate)
 		if err != nil {
 			return fmt.Errorf("stt: push: %w", err)
 		}
 		s.conv = c
-		s.in.limit = math.MaxInt
+		s.in.Limit = math.MaxInt
 		if s.window != wholeUtterance {
-			s.in.limit = audio.SamplesIn(s.window, c.out)
+			s.in.Limit = audio.SamplesIn(s.window, c.Out)
 		}
 	}
-	if !s.conv.accepts(f) {
+	if !s.conv.Accepts(f) {
 		return ErrFormat
 	}
 	return nil
@@ -162,11 +163,11 @@ func (s *Stream) setFormat(f audio.Frame) error {
 
 // append adds samples to the backlog and reports whether this began to lose unsent ones.
 func (s *Stream) append(p []int16) (lost bool) {
-	s.in.add(p)
-	if s.in.base <= s.next {
+	s.in.Add(p)
+	if s.in.Base <= s.next {
 		return false
 	}
-	s.next = s.in.base
+	s.next = s.in.Base
 	lost = !s.losing
 	s.losing = true
 	return lost
@@ -180,14 +181,14 @@ func (s *Stream) Flush() error {
 		return err
 	}
 	n := len(s.flushes)
-	if n > s.flushed && s.flushes[n-1] == s.in.head {
+	if n > s.flushed && s.flushes[n-1] == s.in.Head {
 		return nil // one is waiting at this place already
 	}
 	if n == maxFlushes {
 		s.flushes = append(s.flushes[:0], s.flushes[1:]...)
 		s.flushed = max(s.flushed-1, 0)
 	}
-	s.flushes = append(s.flushes, s.in.head)
+	s.flushes = append(s.flushes, s.in.Head)
 	for _, p := range s.also {
 		_ = p.Flush()
 	}
@@ -211,7 +212,7 @@ func (s *Stream) EndInput() error {
 		return err
 	}
 	if !s.ended && s.conv != nil {
-		s.append(s.conv.tail())
+		s.append(s.conv.Tail())
 	}
 	s.ended = true
 	for _, p := range s.also {

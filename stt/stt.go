@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/attempt"
+	"github.com/parley-go/parley/internal/pcm"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt/driver"
@@ -155,7 +156,7 @@ func (m *Model) recognize(ctx context.Context, f audio.Frame, o *Options, how ho
 	if _, ok := m.d.(driver.Recognizer); !ok {
 		return m.recognizeStreamed(ctx, f, o, how)
 	}
-	f, err := convert(f, m.caps.SampleRate)
+	f, err := pcm.Whole(f, m.caps.SampleRate)
 	if err != nil {
 		return nil, fmt.Errorf("stt: recognize: %w", err)
 	}

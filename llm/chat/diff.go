@@ -17,8 +17,10 @@ type Creation struct {
 
 // Diff finds the smallest Changes by which old becomes c; items that moved are removed and
 // created. Realtime servers are kept up to date with it.
-func (c *Context) Diff(old *Context) Changes {
-	from, to := old.list(), c.list()
+func (c *Context) Diff(old *Context) Changes { return Compare(old.list(), c.list()) }
+
+// Compare is Diff for conversations whose order is not that of time: what turns from into to.
+func Compare(from, to []Item) Changes {
 	kept := commonIDs(from, to)
 	var ch Changes
 	for _, it := range from {

@@ -11,6 +11,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/audio"
@@ -30,10 +31,11 @@ type Realtime interface {
 }
 
 // Capabilities say what a model can do. What a connection can do beyond Conn is said by the interfaces that it
-// implements: Updater, Deleter, Truncater, Turner, Canceller, Sayer, Watcher, Resumer.
+// implements: Updater, Deleter, Truncater, Turner, Canceller, Sayer, Watcher, Resumer. A method that returns
+// ErrUnsupported counts as one that is missing.
 type Capabilities struct {
 	InputRate  int           // of the audio that it hears, in Hz; always mono
-	InputChunk time.Duration // how much audio a Push has; 0 takes any
+	InputChunk time.Duration // how much audio a Push has, less at the end of a turn; 0 takes any
 	OutputRate int           // of the audio that it speaks, in Hz; always mono
 
 	AudioOutput       bool // it speaks; false: it only writes
@@ -43,6 +45,12 @@ type Capabilities struct {
 	AutoToolReply     bool // it answers the outputs of tools by itself
 	MutableContext    bool // Add takes messages at any time; false: only outputs of tools, and what a new connection begins with
 	ToolsPerResponse  bool // Request.Tools, Request.ToolChoice are heeded
+
+	// What is decided before there is a connection to ask.
+	MutableInstructions bool // its connections are Updaters that take instructions; false: a new connection does
+	MutableTools        bool // likewise for tools and the tool choice
+	Truncation          bool // its connections are Truncaters
+	Say                 bool // its connections are Sayers
 
 	// MaxAge is how old the provider lets a connection become; 0 has no limit. The session connects again before.
 	MaxAge time.Duration
@@ -69,8 +77,8 @@ type Conn interface {
 	// Push sends audio (borrowed) of the user.
 	Push(ctx context.Context, f audio.Frame) error
 	// Add adds items to the conversation; every one is acknowledged by an ItemAdded with its ID, which the
-	// driver makes up itself where the provider has no such event. An item that the provider has no form for,
-	// or cannot take now, is ErrUnsupported, and the others are added.
+	// driver makes up itself where the provider has no such event. Items that the provider has no form for,
+	// or cannot take now, are left out: the error is Unsupported with their IDs, and the others are added.
 	Add(ctx context.Context, items []Item) error
 	// Generate asks for an answer. It is told by ResponseCreated with the ID of the request.
 	Generate(ctx context.Context, r *Request) error
@@ -93,6 +101,19 @@ type Item struct {
 
 // ErrUnsupported is the error for what a provider cannot do.
 var ErrUnsupported = errors.New("not supported by the provider")
+
+// Unsupported is the error for items that a provider has no form for; it is ErrUnsupported.
+func Unsupported(ids ...string) error { return &UnsupportedItems{ids} }
+
+// UnsupportedItems is the error of Unsupported.
+type UnsupportedItems struct{ IDs []string }
+
+func (e *UnsupportedItems) Error() string {
+	return strings.Join(e.IDs, ", ") + ": " + ErrUnsupported.Error()
+}
+
+// Unwrap is ErrUnsupported.
+func (e *UnsupportedItems) Unwrap() error { return ErrUnsupported }
 
 // Request asks for an answer. Its ID is the caller's.
 type Request struct {
@@ -118,7 +139,8 @@ type Update struct {
 
 // Deleter is implemented by connections that can forget items.
 type Deleter interface {
-	Delete(ctx context.Context, id string) error // acknowledged by ItemDeleted
+	// Delete is acknowledged by ItemDeleted, also when the provider has no such item.
+	Delete(ctx context.Context, id string) error
 }
 
 // Truncater is implemented by connections whose answers can be cut to what was heard of them.
