@@ -64,6 +64,8 @@ type Session interface {
 	History() *chat.Context
 	// Usage is what the session has spent so far.
 	Usage() metrics.Usage
+	// SetTag gives the session a tag, or the tag another value: tags are in the report and the ledger.
+	SetTag(key, value string) error
 	// Userdata is what the application attached to the session.
 	Userdata() any
 }

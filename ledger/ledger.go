@@ -161,6 +161,11 @@ func signal(c chan struct{}) {
 // that a session that was begun is known whatever happens.
 func (l *Ledger) Begin(s Start) { l.note(s.note(), true) }
 
+// Tag records that a session has these tags from now on, and no others. It implements session.TagRecorder.
+func (l *Ledger) Tag(sessionID string, tags map[string]string) {
+	l.note(&note{kind: KindTags, SessionID: sessionID, At: unix(time.Now()), Tags: tags}, false)
+}
+
 // End records that a session ended.
 func (l *Ledger) End(sessionID string, e End) { l.note(e.note(sessionID), false) }
 

@@ -76,14 +76,17 @@ func TestRecordsComeBack(t *testing.T) {
 	l.Begin(start)
 	l.Record(t.Context(), &metrics.VAD{})
 	l.Record(t.Context(), e)
+	l.Tag("s", map[string]string{"k": "w"})
 	l.End("s", end)
 	l.Settle("s")
 	closeNow(t, l)
-	wantTexts(t, path, "sS s:1 sX sR")
+	wantTexts(t, path, "sS s:1 sT sX sR")
 	for r := range Read(path) {
 		switch {
 		case r.Start != nil && fmt.Sprint(*r.Start) != fmt.Sprint(start):
 			t.Errorf("start is %v, want %v", *r.Start, start)
+		case r.Kind == KindTags && fmt.Sprint(r.Tags) != "map[k:w]":
+			t.Errorf("tags are %v", r.Tags)
 		case r.End != nil && *r.End != end:
 			t.Errorf("end is %v, want %v", *r.End, end)
 		case r.Event != nil && r.Event.(*metrics.LLM).PromptTokens != 7:
@@ -202,6 +205,9 @@ func TestRecoverGivesWhatIsNotSettled(t *testing.T) {
 	l.Record(t.Context(), event("b", "2", 1))
 	l.Record(t.Context(), event("a", "1", 5)) // told twice, counted once
 	l.Record(t.Context(), event("never began", "3", 1))
+	l.Tag("a", map[string]string{"k": "v", "old": "1"})
+	l.Tag("a", map[string]string{"k": "w"})
+	l.Tag("never began", map[string]string{"k": "v"})
 	l.End("b", End{})
 	l.End("c", End{})
 	l.Settle("c")
@@ -215,8 +221,11 @@ func TestRecoverGivesWhatIsNotSettled(t *testing.T) {
 	if u, _ := dead[0].Usage().LLM("p", "m"); u.InputTokens != 5 {
 		t.Errorf("a has spent %v", u)
 	}
-	if !dead[0].Last.Equal(time.Unix(1700000000, 0)) {
+	if ago := time.Since(dead[0].Last); ago > time.Minute { // by its tags
 		t.Errorf("a was last seen at %v", dead[0].Last)
+	}
+	if got := fmt.Sprint(dead[0].Tags, dead[1].Tags); got != "map[k:w] map[]" {
+		t.Errorf("tags are %s", got)
 	}
 	for _, want := range []int{2, 1, 0, 0} { // settled one by one, and never again
 		l := open(t, path, Options{})

@@ -16,6 +16,7 @@ type Kind byte
 const (
 	KindEvent   Kind = 'E' // a metrics event
 	KindStart   Kind = 'S' // a session begins
+	KindTags    Kind = 'T' // the tags of a session have changed
 	KindEnd     Kind = 'X' // a session ended
 	KindSettled Kind = 'R' // the report of a session was delivered
 	kindFile    Kind = 'F' // a file begins
@@ -30,7 +31,8 @@ type Record struct {
 	Event     metrics.Event // nil for an event of a type that this version does not know
 	Start     *Start
 	End       *End
-	Raw       json.RawMessage // the JSON of the record
+	Tags      map[string]string // all tags of the session from now on, if Kind is KindTags
+	Raw       json.RawMessage   // the JSON of the record
 }
 
 // Start is how a session began.
@@ -118,7 +120,7 @@ func decode(payload []byte) (Record, *note, error) {
 		h := e.Head()
 		r.Event, r.At, r.SessionID = e, h.Timestamp, h.Tags.SessionID
 		return r, nil, nil
-	case KindStart, KindEnd, KindSettled, kindFile:
+	case KindStart, KindTags, KindEnd, KindSettled, kindFile:
 	default:
 		return r, nil, nil
 	}
@@ -131,6 +133,8 @@ func decode(payload []byte) (Record, *note, error) {
 	case KindStart:
 		r.Start = &Start{SessionID: n.SessionID, At: r.At, JobID: n.JobID, RoomID: n.RoomID, Room: n.Room,
 			AgentName: n.AgentName, Tags: n.Tags}
+	case KindTags:
+		r.Tags = n.Tags
 	case KindEnd:
 		r.End = &End{At: r.At, Reason: n.Reason, Error: n.Error}
 	}

@@ -21,12 +21,15 @@ type Session struct {
 }
 
 // Usage is what the session is known to have spent.
-func (s *Session) Usage() metrics.Usage {
-	var c metrics.Collector
+func (s *Session) Usage() metrics.Usage { return s.Collector().Usage() }
+
+// Collector has what the session is known to have spent.
+func (s *Session) Collector() *metrics.Collector {
+	c := new(metrics.Collector)
 	for _, e := range s.Events {
 		c.Add(e)
 	}
-	return c.Usage()
+	return c
 }
 
 // Recover reads the ledger at path and returns the sessions that are not settled, in the order of their
@@ -109,8 +112,10 @@ func (b *book) apply(r Record, file int) {
 		b.open[r.SessionID] = s
 	case s == nil: // it never began, or its account is closed
 		return
-	case r.Kind == KindStart:
-		s.End = nil // it was started again
+	case r.Kind == KindStart && r.Start != nil:
+		s.End, s.Tags = nil, r.Start.Tags // it was started again
+	case r.Kind == KindTags:
+		s.Tags = r.Tags
 	case r.Kind == KindEvent && r.Event != nil:
 		s.Events = append(s.Events, r.Event)
 	case r.Kind == KindEnd:

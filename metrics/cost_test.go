@@ -274,7 +274,8 @@ func TestDocumentedPriceBook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(doc), "```json\n")
+	_, rest, _ := strings.Cut(string(doc), "## Price books")
+	_, rest, _ = strings.Cut(rest, "```json\n")
 	book, _, _ := strings.Cut(rest, "```")
 	b, err := ParsePriceBook([]byte(book))
 	if err != nil || b.Version() != "2026-07" || b.Currency() != "USD" {

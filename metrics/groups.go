@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Dimension is something that usage is told apart by. Its name is that of its list in the usage_by of a
@@ -61,6 +62,17 @@ func (g *Group) UnmarshalJSON(data []byte) error {
 	}
 	*g = Group{doc.Key, doc.Other, Usage{models}, doc.Cost}
 	return nil
+}
+
+// Price fills in what groups cost by the prices that are valid at a time. Without books it does nothing.
+func Price(groups []Group, at time.Time, books ...*PriceBook) {
+	if len(books) == 0 {
+		return
+	}
+	for i := range groups {
+		c := groups[i].Usage.Cost(at, books...)
+		groups[i].Cost = &c
+	}
 }
 
 // How much a Collector tells apart. A session of an hour has less; what is beyond it is in the groups

@@ -71,8 +71,13 @@ type Options struct {
 	// price book in its currency is an error of Start.
 	SoftBudget, HardBudget Budget
 
+	// Tags say what the session is about, as the application likes it: at most MaxTags, with keys of up to
+	// MaxTagKeyLen and values of up to MaxTagValueLen bytes; more is an error of Start. Session.SetTag
+	// changes them.
+	Tags map[string]string
+
 	// Recorder gets every metrics event of the session, besides the session itself: a *ledger.Ledger, for
-	// instance. A worker with a ledger needs none.
+	// instance. A worker with a ledger needs none. A TagRecorder gets the tags, too.
 	Recorder metrics.Recorder
 
 	// Userdata is anything the application wants at hand in tools and hooks.

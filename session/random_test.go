@@ -428,6 +428,7 @@ func (x *random) check(t *testing.T) {
 	x.checkOverlaps(t, events)
 	x.checkHistory(t)
 	x.checkUsage(t)
+	checkAttribution(t, x.s)
 	x.checkBudgets(t, events)
 	for _, d := range x.detectors {
 		if l := d.Ledger(); l.Open != 0 || l.Running != 0 {

@@ -14,13 +14,14 @@ import (
 
 // ReportVersion is the version of the JSON form of a Report. It grows with every change that a
 // reader could notice.
-const ReportVersion = 4
+const ReportVersion = 5
 
 // Report is the account of a session from its start to its close, or to the moment of the report.
 type Report struct {
 	JobID, RoomID, Room string // filled by the worker; empty without one
 	SessionID           string
-	Recovered           bool // made from a ledger after the process died; see the function Recovered
+	Tags                map[string]string // Session.Tags
+	Recovered           bool              // made from a ledger after the process died; see the function Recovered
 	StartedAt           time.Time
 	EndedAt             time.Time // zero while the session runs
 	Timestamp           time.Time // when the report was made
@@ -31,7 +32,8 @@ type Report struct {
 	History             *chat.Context
 	Turns               []TurnLatency
 	Usage               metrics.Usage
-	Cost                *metrics.Cost // of the usage; nil without Options.PriceBooks
+	UsageBy             map[metrics.Dimension][]metrics.Group // the usage, and its cost, apart by agent and so on
+	Cost                *metrics.Cost                         // of the usage; nil without Options.PriceBooks
 	Standing            Standing
 }
 
@@ -44,11 +46,8 @@ func (s *Session) Report() (*Report, error) {
 	if r == nil {
 		return nil, ErrNeverStarted
 	}
-	rep := &Report{SessionID: s.id, Options: s.opt, Timestamp: now(), History: s.History(), Usage: s.Usage()}
-	if len(s.opt.PriceBooks) > 0 {
-		c := r.cost(rep.Usage)
-		rep.Cost = &c
-	}
+	rep := &Report{SessionID: s.id, Tags: s.Tags(), Options: s.opt, Timestamp: now(), History: s.History()}
+	rep.account(&r.spent, r.pricedAt, s.opt.PriceBooks)
 	fill := func() {
 		rep.StartedAt, rep.EndedAt = r.startedAt, r.endedAt
 		rep.CloseReason, rep.CloseError = r.closeReason, r.closeErr
@@ -67,6 +66,18 @@ func (s *Session) Report() (*Report, error) {
 	return rep, nil
 }
 
+// account fills in what was used, and what that costs by the prices of a time if there are any.
+func (r *Report) account(spent *metrics.Collector, at time.Time, books []*metrics.PriceBook) {
+	r.Usage, r.UsageBy = spent.Account()
+	for _, groups := range r.UsageBy {
+		metrics.Price(groups, at, books...)
+	}
+	if len(books) > 0 {
+		c := r.Usage.Cost(at, books...)
+		r.Cost = &c
+	}
+}
+
 // Duration is how long the session ran.
 func (r *Report) Duration() time.Duration {
 	end := r.EndedAt
@@ -82,9 +93,16 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID, Recovered: r.Recovered,
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
-		Options: r.Options.report(), History: r.History, Usage: r.Usage.Models, Cost: r.Cost,
+		Tags: r.Tags, Options: r.Options.report(), History: r.History,
+		Usage: r.Usage.Models, UsageBy: make(map[metrics.Dimension][]metrics.Group), Cost: r.Cost,
 		Standing: r.Standing.json(r.Timestamp),
 		Events:   []map[string]any{}, Turns: []turnJSON{},
+	}
+	if doc.Tags == nil {
+		doc.Tags = map[string]string{}
+	}
+	for _, d := range metrics.Dimensions {
+		doc.UsageBy[d] = append([]metrics.Group{}, r.UsageBy[d]...)
 	}
 	if r.CloseError != nil {
 		doc.CloseError = r.CloseError.Error()
@@ -99,25 +117,27 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 }
 
 type reportJSON struct {
-	Version     int                  `json:"version"`
-	JobID       string               `json:"job_id"`
-	RoomID      string               `json:"room_id"`
-	Room        string               `json:"room"`
-	SessionID   string               `json:"session_id"`
-	Recovered   bool                 `json:"recovered,omitempty"`
-	StartedAt   *float64             `json:"started_at"`
-	EndedAt     *float64             `json:"ended_at"`
-	Timestamp   *float64             `json:"timestamp"`
-	Duration    float64              `json:"duration"`
-	CloseReason CloseReason          `json:"close_reason,omitempty"`
-	CloseError  string               `json:"close_error,omitempty"`
-	Options     map[string]any       `json:"options"`
-	Events      []map[string]any     `json:"events"`
-	History     *chat.Context        `json:"chat_history"`
-	Turns       []turnJSON           `json:"turns"`
-	Usage       []metrics.ModelUsage `json:"usage"`
-	Cost        *metrics.Cost        `json:"cost,omitempty"`
-	Standing    standingJSON         `json:"standing"`
+	Version     int                                   `json:"version"`
+	JobID       string                                `json:"job_id"`
+	RoomID      string                                `json:"room_id"`
+	Room        string                                `json:"room"`
+	SessionID   string                                `json:"session_id"`
+	Tags        map[string]string                     `json:"tags"`
+	Recovered   bool                                  `json:"recovered,omitempty"`
+	StartedAt   *float64                              `json:"started_at"`
+	EndedAt     *float64                              `json:"ended_at"`
+	Timestamp   *float64                              `json:"timestamp"`
+	Duration    float64                               `json:"duration"`
+	CloseReason CloseReason                           `json:"close_reason,omitempty"`
+	CloseError  string                                `json:"close_error,omitempty"`
+	Options     map[string]any                        `json:"options"`
+	Events      []map[string]any                      `json:"events"`
+	History     *chat.Context                         `json:"chat_history"`
+	Turns       []turnJSON                            `json:"turns"`
+	Usage       []metrics.ModelUsage                  `json:"usage"`
+	UsageBy     map[metrics.Dimension][]metrics.Group `json:"usage_by"`
+	Cost        *metrics.Cost                         `json:"cost,omitempty"`
+	Standing    standingJSON                          `json:"standing"`
 }
 
 type turnJSON struct {

@@ -215,6 +215,9 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 	if err := r.watch.check(r.opt.PriceBooks); err != nil {
 		return err
 	}
+	if err := checkTags(r.opt.Tags); err != nil {
+		return err
+	}
 	if err := r.resolveModels(); err != nil {
 		return err
 	}
@@ -242,6 +245,9 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 			return
 		}
 		r.startedAt = now()
+		if len(r.s.Tags()) > 0 {
+			r.recordTags()
+		}
 		r.watch.begin(r)
 		r.ownSets = own
 		r.borrow(own)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,7 @@ type Session struct {
 	history *chat.Context
 	minds   map[*agent.Agent]*mind
 	how     turn.Handling // of the session, with what was changed
+	tags    map[string]string
 	tracers []*SpanStarter
 }
 
@@ -58,7 +60,9 @@ func New(o Options) *Session {
 		history: &chat.Context{},
 		minds:   make(map[*agent.Agent]*mind),
 		how:     o.TurnHandling,
+		tags:    make(map[string]string),
 	}
+	maps.Copy(s.tags, o.Tags)
 	s.taskTools = s.newTaskTools()
 	s.agentState.Store(agent.Initializing)
 	s.userState.Store(agent.UserListening)
@@ -170,6 +174,18 @@ func (s *Session) Usage() metrics.Usage {
 		return r.spent.Usage()
 	}
 	return metrics.Usage{}
+}
+
+// UsageBy is Usage apart by a dimension; with price books each group has its cost. The groups add up to
+// Usage exactly, and their costs to Cost but for what is rounded; see docs/usage.md.
+func (s *Session) UsageBy(d metrics.Dimension) []metrics.Group {
+	r := s.current()
+	if r == nil {
+		return nil
+	}
+	groups := r.spent.UsageBy(d)
+	metrics.Price(groups, r.pricedAt, s.opt.PriceBooks...)
+	return groups
 }
 
 // History is a copy of the conversation so far, of all agents.

@@ -39,7 +39,7 @@ func (w *Worker) reportDead(ctx context.Context) {
 		}
 		log := w.log.With("session_id", d.SessionID, "job_id", d.JobID, "room", d.Room)
 		log.Warn("a session died with its process; its report is made from the ledger", "last_seen", d.Last)
-		if err := w.hand(ctx, session.Recovered(d)); err != nil {
+		if err := w.hand(ctx, session.Recovered(d, w.opt.PriceBooks...)); err != nil {
 			log.Error("the report of a dead session was not delivered, the next start tries again", "err", err)
 			continue
 		}
@@ -79,7 +79,7 @@ func (j *Job) enter(s *session.Session, ends *session.IO) {
 		return
 	}
 	l.Begin(ledger.Start{SessionID: s.ID(), JobID: j.ID(), RoomID: j.info.GetRoom().GetSid(), Room: j.info.GetRoom().GetName(),
-		AgentName: j.w.opt.AgentName})
+		AgentName: j.w.opt.AgentName, Tags: s.Tags()})
 	ends.Recorder = l
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/livekit/protocol/livekit"
 
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/session"
 )
 
@@ -32,6 +33,8 @@ type Options struct {
 	// or again if the process died before OnReport had returned, or it failed: the session's id tells. A
 	// ledger has one writer; workers of one machine need one each. "" is none. See package ledger.
 	Ledger string
+	// PriceBooks are for the cost in the reports of sessions that died. Those that live have their own.
+	PriceBooks []*metrics.PriceBook
 
 	// AgentName is the name that the agent is dispatched by; "" takes part in every room.
 	// Default: LIVEKIT_AGENT_NAME. LIVEKIT_AGENT_NAME_OVERRIDE wins over both.
