@@ -157,7 +157,7 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Begin records that a session begins. It returns when that was written, after 250 ms at the most, so
+// Begin records that a session, or a job, begins. It returns when that was written, after 250 ms at the most, so
 // that a session that was begun is known whatever happens.
 func (l *Ledger) Begin(s Start) { l.note(s.note(), true) }
 
@@ -166,13 +166,19 @@ func (l *Ledger) Tag(sessionID string, tags map[string]string) {
 	l.note(&note{kind: KindTags, SessionID: sessionID, At: unix(time.Now()), Tags: tags}, false)
 }
 
-// End records that a session ended.
-func (l *Ledger) End(sessionID string, e End) { l.note(e.note(sessionID), false) }
+// End records that what began with this Start.ID ended.
+func (l *Ledger) End(id string, e End) { l.note(e.note(id), false) }
 
-// Settle records that the report of a session was delivered, so that it is not recovered any more. It
-// returns when that was written, after 250 ms at the most.
-func (l *Ledger) Settle(sessionID string) {
-	l.note(&note{kind: KindSettled, SessionID: sessionID, At: unix(time.Now())}, true)
+// Delivered records that one of several sinks has the report of what began with this Start.ID, so that it
+// does not get another one if the others do.
+func (l *Ledger) Delivered(id, sink string) {
+	l.note(&note{kind: KindDelivered, SessionID: id, Sink: sink, At: unix(time.Now())}, false)
+}
+
+// Settle records that the report of what began with this Start.ID was delivered, so that it is not
+// recovered any more. It returns when that was written, after 250 ms at the most.
+func (l *Ledger) Settle(id string) {
+	l.note(&note{kind: KindSettled, SessionID: id, At: unix(time.Now())}, true)
 }
 
 // note queues n. Notes are few and have no limit.

@@ -243,6 +243,38 @@ func TestRecoverGivesWhatIsNotSettled(t *testing.T) {
 	}
 }
 
+// A job is in the ledger until its first session takes its place, and a report that some have by then is for
+// the others.
+func TestJobsWithoutSessions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	l := open(t, path, Options{})
+	for i, j := range []string{"J1", "J2", "J3"} {
+		l.Begin(Start{JobID: j, Room: "r", At: time.Unix(1600000000+int64(i), 0)})
+	}
+	l.Begin(Start{JobID: "J2", SessionID: "s"})
+	l.Begin(Start{})
+	l.Settle("J3")
+	l.End("J1", End{JobReason: "crashed", JobError: "oops"})
+	l.Delivered("s", "file")
+	l.Delivered("J2", "dir") // is of nobody
+	closeNow(t, l)
+	l = open(t, path, Options{})
+	dead := l.Recover()
+	if !slices.Equal(ids(dead), []string{"0true", "s0false"}) || dead[0].JobID != "J1" || dead[0].End.JobError != "oops" || dead[0].End.JobReason != "crashed" {
+		t.Fatalf("recovered %v", ids(dead))
+	}
+	if !slices.Equal(dead[1].Delivered, []string{"file"}) || len(dead[0].Delivered) != 0 {
+		t.Errorf("the report of s was delivered to %q, that of J1 to %q", dead[1].Delivered, dead[0].Delivered)
+	}
+	for _, d := range dead {
+		l.Settle(d.ID())
+	}
+	closeNow(t, l)
+	if dead, err := Recover(path); err != nil || len(dead) > 0 {
+		t.Errorf("recovered %v, %v", ids(dead), err)
+	}
+}
+
 func TestRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l")
 	var want []string

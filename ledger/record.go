@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -14,28 +15,32 @@ type Kind byte
 
 // The kinds of records. A reader passes over others.
 const (
-	KindEvent   Kind = 'E' // a metrics event
-	KindStart   Kind = 'S' // a session begins
-	KindTags    Kind = 'T' // the tags of a session have changed
-	KindEnd     Kind = 'X' // a session ended
-	KindSettled Kind = 'R' // the report of a session was delivered
-	kindFile    Kind = 'F' // a file begins
+	KindEvent     Kind = 'E' // a metrics event
+	KindStart     Kind = 'S' // a session begins
+	KindTags      Kind = 'T' // the tags of a session have changed
+	KindEnd       Kind = 'X' // a session ended
+	KindDelivered Kind = 'D' // one of those who get the report of a session has it
+	KindSettled   Kind = 'R' // the report of a session was delivered
+	kindFile      Kind = 'F' // a file begins
 )
 
 // Record is one record of a ledger. Of Event, Start and End one is set at the most.
 type Record struct {
 	Kind Kind
 	At   time.Time
-	// SessionID is whom the record is about; empty for an event outside a session.
+	// SessionID is whom the record is about: a session, or the job of a Start without one. It is empty for
+	// an event outside a session.
 	SessionID string
 	Event     metrics.Event // nil for an event of a type that this version does not know
 	Start     *Start
 	End       *End
 	Tags      map[string]string // all tags of the session from now on, if Kind is KindTags
+	Sink      string            // of KindDelivered
 	Raw       json.RawMessage   // the JSON of the record
 }
 
-// Start is how a session began.
+// Start is how a session began. Without a SessionID it is a job that began and has no session yet: the
+// first session of the job takes its place.
 type Start struct {
 	SessionID           string
 	At                  time.Time // zero means now
@@ -49,7 +54,12 @@ type End struct {
 	At     time.Time // zero means now
 	Reason string
 	Error  string
+	// JobReason and JobError are how the job ended.
+	JobReason, JobError string
 }
+
+// ID is by whose id End, Delivered and Settle know what began.
+func (s *Start) ID() string { return cmp.Or(s.SessionID, s.JobID) }
 
 // note is the JSON of every record that is no event.
 type note struct {
@@ -63,6 +73,9 @@ type note struct {
 	Tags      map[string]string `json:"tags,omitempty"`
 	Reason    string            `json:"reason,omitempty"`
 	Error     string            `json:"error,omitempty"`
+	JobReason string            `json:"job_reason,omitempty"`
+	JobError  string            `json:"job_error,omitempty"`
+	Sink      string            `json:"sink,omitempty"`
 	// Number and First are of a file: its number, and that of the oldest file with a session that was
 	// not settled.
 	Number int `json:"number,omitempty"`
@@ -75,7 +88,8 @@ func (s *Start) note() *note {
 }
 
 func (e *End) note(id string) *note {
-	return &note{kind: KindEnd, SessionID: id, At: unix(orNow(e.At)), Reason: e.Reason, Error: e.Error}
+	return &note{kind: KindEnd, SessionID: id, At: unix(orNow(e.At)), Reason: e.Reason, Error: e.Error,
+		JobReason: e.JobReason, JobError: e.JobError}
 }
 
 func orNow(t time.Time) time.Time {
@@ -120,7 +134,7 @@ func decode(payload []byte) (Record, *note, error) {
 		h := e.Head()
 		r.Event, r.At, r.SessionID = e, h.Timestamp, h.Tags.SessionID
 		return r, nil, nil
-	case KindStart, KindTags, KindEnd, KindSettled, kindFile:
+	case KindStart, KindTags, KindEnd, KindDelivered, KindSettled, kindFile:
 	default:
 		return r, nil, nil
 	}
@@ -133,10 +147,13 @@ func decode(payload []byte) (Record, *note, error) {
 	case KindStart:
 		r.Start = &Start{SessionID: n.SessionID, At: r.At, JobID: n.JobID, RoomID: n.RoomID, Room: n.Room,
 			AgentName: n.AgentName, Tags: n.Tags}
+		r.SessionID = r.Start.ID()
 	case KindTags:
 		r.Tags = n.Tags
 	case KindEnd:
-		r.End = &End{At: r.At, Reason: n.Reason, Error: n.Error}
+		r.End = &End{At: r.At, Reason: n.Reason, Error: n.Error, JobReason: n.JobReason, JobError: n.JobError}
+	case KindDelivered:
+		r.Sink = n.Sink
 	}
 	return r, n, nil
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/parley-go/parley/metrics"
 )
 
-// Session is what a ledger knows of a session that was not settled: its process died before its report
-// was delivered.
+// Session is what a ledger knows of a session, or of a job without one, that was not settled: its process
+// died before its report was delivered.
 type Session struct {
 	Start
-	End    *End            // nil: it was cut short
-	Events []metrics.Event // in the order in which they were recorded
-	Last   time.Time       // of its last record: it lived then at least
-	file   int             // where it begins
+	End       *End            // nil: it was cut short
+	Events    []metrics.Event // in the order in which they were recorded
+	Last      time.Time       // of its last record: it lived then at least
+	Delivered []string        // who has its report already
+	file      int             // where it begins
 }
 
 // Usage is what the session is known to have spent.
@@ -107,9 +108,12 @@ func (f *file) head() (head *note) {
 func (b *book) apply(r Record, file int) {
 	s := b.open[r.SessionID]
 	switch {
-	case r.Kind == KindStart && r.Start != nil && s == nil:
+	case r.Kind == KindStart && r.Start != nil && s == nil && r.SessionID != "":
 		s = &Session{Start: *r.Start, file: file}
 		b.open[r.SessionID] = s
+		if s.SessionID != "" {
+			delete(b.open, s.JobID) // the session takes its place
+		}
 	case s == nil: // it never began, or its account is closed
 		return
 	case r.Kind == KindStart && r.Start != nil:
@@ -120,6 +124,9 @@ func (b *book) apply(r Record, file int) {
 		s.Events = append(s.Events, r.Event)
 	case r.Kind == KindEnd:
 		s.End = r.End
+	case r.Kind == KindDelivered:
+		s.Delivered = append(s.Delivered, r.Sink)
+		return
 	case r.Kind == KindSettled:
 		delete(b.open, r.SessionID)
 		return

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -74,7 +75,7 @@ func (w *writer) begin() (err error) {
 	}
 	w.l.dead = b.sessions()
 	for _, s := range w.l.dead {
-		w.open[s.SessionID] = s.file
+		w.open[s.ID()] = s.file
 	}
 	w.file = max(b.last, 1)
 	if len(all) > 1 { // also when the record about the file is damaged
@@ -220,8 +221,12 @@ func (w *writer) add(x any) {
 		w.l.stats.Lost++
 		w.l.mu.Unlock()
 	case n.kind == KindStart:
-		if _, known := w.open[n.SessionID]; !known {
-			w.open[n.SessionID] = w.file
+		id := cmp.Or(n.SessionID, n.JobID)
+		if _, known := w.open[id]; !known && id != "" {
+			w.open[id] = w.file
+		}
+		if n.SessionID != "" {
+			delete(w.open, n.JobID)
 		}
 	case n.kind == KindSettled:
 		delete(w.open, n.SessionID)

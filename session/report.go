@@ -18,13 +18,15 @@ const ReportVersion = 5
 
 // Report is the account of a session from its start to its close, or to the moment of the report.
 type Report struct {
-	JobID, RoomID, Room string // filled by the worker; empty without one
-	SessionID           string
+	JobID, RoomID, Room string            // filled by the worker; empty without one
+	JobReason           string            // why the job ended, such as "room disconnected"; by the worker, too
+	JobError            error             // why the job failed; nil if it did not
+	SessionID           string            // empty: the job had no session
 	Tags                map[string]string // Session.Tags
 	Recovered           bool              // made from a ledger after the process died; see the function Recovered
-	StartedAt           time.Time
-	EndedAt             time.Time // zero while the session runs
-	Timestamp           time.Time // when the report was made
+	StartedAt           time.Time         // of the session or, without one, of the job
+	EndedAt             time.Time         // zero while the session runs
+	Timestamp           time.Time         // when the report was made
 	CloseReason         CloseReason
 	CloseError          error
 	Options             Options // with the turn handling in force, that of the agent in charge
@@ -78,8 +80,11 @@ func (r *Report) account(spent *metrics.Collector, at time.Time, books []*metric
 	}
 }
 
-// Duration is how long the session ran.
+// Duration is how long the session ran, or the job if there was none.
 func (r *Report) Duration() time.Duration {
+	if r.StartedAt.IsZero() { // it never began to listen
+		return 0
+	}
 	end := r.EndedAt
 	if end.IsZero() {
 		end = r.Timestamp
@@ -91,9 +96,11 @@ func (r *Report) Duration() time.Duration {
 func (r *Report) MarshalJSON() ([]byte, error) {
 	doc := reportJSON{
 		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID, Recovered: r.Recovered,
+		JobReason: r.JobReason, JobError: text(r.JobError),
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
-		Tags: r.Tags, Options: r.Options.report(), History: r.History,
+		CloseError: text(r.CloseError),
+		Tags:       r.Tags, History: orEmpty(r.History),
 		Usage: r.Usage.Models, UsageBy: make(map[metrics.Dimension][]metrics.Group), Cost: r.Cost,
 		Standing: r.Standing.json(r.Timestamp),
 		Events:   []map[string]any{}, Turns: []turnJSON{},
@@ -104,8 +111,11 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 	for _, d := range metrics.Dimensions {
 		doc.UsageBy[d] = append([]metrics.Group{}, r.UsageBy[d]...)
 	}
-	if r.CloseError != nil {
-		doc.CloseError = r.CloseError.Error()
+	if r.SessionID != "" && !r.Recovered { // they are known
+		doc.Options = r.Options.report()
+	}
+	if doc.Usage == nil {
+		doc.Usage = []metrics.ModelUsage{}
 	}
 	for _, e := range r.Events {
 		doc.Events = append(doc.Events, eventJSON(e))
@@ -121,22 +131,24 @@ type reportJSON struct {
 	JobID       string                                `json:"job_id"`
 	RoomID      string                                `json:"room_id"`
 	Room        string                                `json:"room"`
+	JobReason   string                                `json:"job_reason"`
+	JobError    string                                `json:"job_error"`
 	SessionID   string                                `json:"session_id"`
 	Tags        map[string]string                     `json:"tags"`
-	Recovered   bool                                  `json:"recovered,omitempty"`
+	Recovered   bool                                  `json:"recovered"`
 	StartedAt   *float64                              `json:"started_at"`
 	EndedAt     *float64                              `json:"ended_at"`
 	Timestamp   *float64                              `json:"timestamp"`
 	Duration    float64                               `json:"duration"`
-	CloseReason CloseReason                           `json:"close_reason,omitempty"`
-	CloseError  string                                `json:"close_error,omitempty"`
+	CloseReason CloseReason                           `json:"close_reason"`
+	CloseError  string                                `json:"close_error"`
 	Options     map[string]any                        `json:"options"`
 	Events      []map[string]any                      `json:"events"`
 	History     *chat.Context                         `json:"chat_history"`
 	Turns       []turnJSON                            `json:"turns"`
 	Usage       []metrics.ModelUsage                  `json:"usage"`
 	UsageBy     map[metrics.Dimension][]metrics.Group `json:"usage_by"`
-	Cost        *metrics.Cost                         `json:"cost,omitempty"`
+	Cost        *metrics.Cost                         `json:"cost"`
 	Standing    standingJSON                          `json:"standing"`
 }
 
@@ -158,6 +170,20 @@ func latencyJSON(t TurnLatency) turnJSON {
 		out.Stages = append(out.Stages, stageJSON{s.Name, s.Duration.Seconds()})
 	}
 	return out
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func orEmpty(c *chat.Context) *chat.Context {
+	if c == nil {
+		return &chat.Context{}
+	}
+	return c
 }
 
 func unix(t time.Time) *float64 {

@@ -27,6 +27,7 @@ const (
 	reasonCrashed        = "job crashed"
 	reasonParentShutdown = "parent process shutdown"
 	reasonSessionClosed  = "session closed"
+	reasonRefused        = "job refused"
 )
 
 // Job is one conversation that the worker was asked to hold, as the entrypoint sees it. All methods
@@ -42,17 +43,20 @@ type Job struct {
 	ctx    context.Context // of the entrypoint
 	cancel context.CancelFunc
 	ending chan struct{} // closed when the end begins
+	began  time.Time
+	room   *Room
+
+	before, after callbacks // the disconnect; that and the report
 
 	mu         sync.Mutex
 	reason     string
 	err        error
-	room       *Room
-	session    *session.Session   // the first that was started in the job's room
-	entered    []*session.Session // in the ledger
-	callbacks  []func(ctx context.Context, reason string) error
-	closed     bool // callbacks have run
+	sessions   []*session.Session // that were started in the job's room, in order
 	statusSent bool
 }
+
+// ErrEnded is returned for what a job cannot do any more because its end has begun.
+var ErrEnded = errors.New("the job has ended")
 
 // lastWords is how long what was sent may take to be heard.
 const lastWords = 300 * time.Millisecond
@@ -92,27 +96,15 @@ func (j *Job) Done() <-chan struct{} { return j.ending }
 // Room is the job's room, for Session.Start. It is joined when the session starts, or by Connect.
 func (j *Job) Room() *Room { return j.room }
 
-// Session is the first session that was started in the job's room, nil before. It is the one that is
-// closed and reported when the job ends.
+// Session is the first session that was started in the job's room, nil before. When it closes, the job
+// ends. All sessions that were started in the room are closed and reported when the job ends.
 func (j *Job) Session() *session.Session {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.session
-}
-
-// OnShutdown has f called when the job ends, after the session is closed, its usage final, and the
-// room left. Callbacks run in the order in which they were added, each with ShutdownTimeout; their
-// errors and panics are logged. One that is added too late runs at once.
-func (j *Job) OnShutdown(f func(ctx context.Context, reason string) error) {
-	j.mu.Lock()
-	late, reason := j.closed, j.reason
-	if !late {
-		j.callbacks = append(j.callbacks, f)
+	if len(j.sessions) == 0 {
+		return nil
 	}
-	j.mu.Unlock()
-	if late {
-		j.callback(f, reason)
-	}
+	return j.sessions[0]
 }
 
 // Shutdown ends the job; reason "" is "user requested". It returns at once; only the first end
@@ -156,33 +148,35 @@ func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 	if info == nil {
 		info = r.Job
 	}
-	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: r.accept.Identity,
-		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
-		ending: make(chan struct{})}
-	j.ctx, j.cancel = context.WithCancel(model.WithJob(context.WithValue(context.Background(), jobKey{}, j), j.forModels))
-	j.room = &Room{job: j}
 	w.mu.Lock()
-	if w.stopping { // Run does not wait for more jobs
+	if w.stopping {
 		w.mu.Unlock()
-		j.cancel()
-		w.sendJobStatus(j.ID(), livekit.JobStatus_JS_FAILED, ErrStopping.Error())
+		w.refuse(info, ErrStopping)
 		return ErrStopping
 	}
+	j := w.newJob(info, a, r.accept.Identity)
 	w.active[j.ID()] = j
-	w.jobs.Add(1)
+	w.works++
 	w.mu.Unlock()
 	w.sendJobStatus(j.ID(), livekit.JobStatus_JS_RUNNING, "")
-	go func() {
-		defer w.jobs.Done()
-		begun := time.Now()
+	go func() { // Run waits for it
+		defer w.worked()
 		j.run()
-		w.figures.JobEnded(j.result(), time.Since(begun))
+		w.figures.JobEnded(j.result(), time.Since(j.began))
 		w.mu.Lock()
 		delete(w.active, j.ID())
-		w.wake()
 		w.mu.Unlock()
 	}()
 	return nil
+}
+
+func (w *Worker) newJob(info *livekit.Job, a *livekit.JobAssignment, identity string) *Job {
+	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: identity,
+		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
+		ending: make(chan struct{}), began: time.Now()}
+	j.ctx, j.cancel = context.WithCancel(model.WithJob(context.WithValue(context.Background(), jobKey{}, j), j.forModels))
+	j.room = &Room{job: j}
+	return j
 }
 
 // runEntrypoint runs the user's code.
@@ -200,7 +194,7 @@ func (j *Job) runEntrypoint() {
 	}()
 	err := j.w.opt.Entrypoint(j.ctx, j)
 	returned = true
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrEnded) {
 		j.log.Error(reasonCrashed, "err", err)
 		j.end(reasonCrashed, err)
 	}
@@ -216,7 +210,6 @@ type Room struct {
 
 	stay         sync.Mutex
 	joined, left time.Time // zero before
-	observed     []*session.Session
 }
 
 var (
@@ -233,7 +226,7 @@ func (r *Room) Connect(ctx context.Context) (*room.Room, error) {
 		return r.lk, nil
 	}
 	if r.end {
-		return nil, fmt.Errorf("joining room of job %s: the job has ended", r.job.ID())
+		return nil, fmt.Errorf("joining room of job %s: %w", r.job.ID(), ErrEnded)
 	}
 	lk, err := room.Join(ctx, room.Options{URL: r.job.url, Token: r.job.token, Name: r.job.info.GetRoom().GetName(), Logger: r.job.log})
 	if err != nil {
@@ -258,19 +251,6 @@ func (r *Room) note(t *time.Time) {
 	}
 }
 
-// observe takes the figures of s, which may be started again, from now on.
-func (r *Room) observe(s *session.Session) {
-	r.stay.Lock()
-	known := slices.Contains(r.observed, s)
-	if !known {
-		r.observed = append(r.observed, s)
-	}
-	r.stay.Unlock()
-	if !known {
-		r.job.w.figures.Observe(s)
-	}
-}
-
 // times tells when the room was joined and left.
 func (r *Room) times() (joined, left time.Time) {
 	r.stay.Lock()
@@ -289,9 +269,10 @@ func (r *Room) Open(ctx context.Context, h session.Host) (session.IO, error) {
 		return ends, err
 	}
 	if s, ok := session.SessionOf(h); ok {
-		r.job.enter(s, &ends)
-		r.observe(s)
-		r.job.adopt(s)
+		if err := r.job.enter(s, &ends); err != nil {
+			_ = lk.Close(ctx)
+			return session.IO{}, err
+		}
 	}
 	return ends, nil
 }
@@ -345,20 +326,40 @@ func (r *Room) leave(ctx context.Context) error {
 	return r.lk.Leave(ctx)
 }
 
-// adopt makes s the session of the job, if it is the first, and ends the job when it closes.
-func (j *Job) adopt(s *session.Session) {
-	j.mu.Lock()
-	mine := j.session == nil
-	if mine {
-		j.session = s
+// enter makes s a session of the job.
+func (j *Job) enter(s *session.Session, ends *session.IO) error {
+	again, err := j.adopt(s)
+	if err != nil {
+		return err
 	}
-	j.mu.Unlock()
-	if !mine {
-		return
+	j.record(s, ends)
+	if !again {
+		j.w.figures.Observe(s)
+	}
+	return nil
+}
+
+// adopt makes s a session of the job, and ends the job when the first one closes. A job that ends takes no
+// other, since nobody would close it.
+func (j *Job) adopt(s *session.Session) (again bool, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.ending:
+		return false, fmt.Errorf("starting session in room of job %s: %w", j.ID(), ErrEnded)
+	default:
+	}
+	if slices.Contains(j.sessions, s) {
+		return true, nil
+	}
+	j.sessions = append(j.sessions, s)
+	if len(j.sessions) > 1 {
+		return false, nil
 	}
 	done := s.Done()
 	go func() { // ends with the session, which is closed when the job ends
 		<-done
 		j.end(reasonSessionClosed, nil)
 	}()
+	return false, nil
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 )
 
@@ -47,23 +48,31 @@ func filed(dir string) func(context.Context, *session.Report) error {
 	}
 }
 
-func ledgerWorker(t testing.TB, dir string, report func(context.Context, *session.Report) error) *Worker {
+func ledgerWorker(t testing.TB, dir string, take func(context.Context, *session.Report) error) *Worker {
 	w, err := New(Options{Entrypoint: func(context.Context, *Job) error { return nil }, URL: "ws://127.0.0.1:1", APIKey: "key", APISecret: "secret",
-		Ledger: filepath.Join(dir, "ledger"), OnReport: report, Logger: slog.New(slog.DiscardHandler)})
+		Ledger: filepath.Join(dir, "ledger"), Reports: []report.Sink{report.Func("test", take)}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.openLedger(); err != nil {
+	if err := w.openReports(); err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-func ledgerJob(t testing.TB, w *Worker, id string) *Job {
-	j := &Job{w: w, info: &livekit.Job{Id: id, Room: &livekit.Room{Name: "room", Sid: "RM"}}, log: w.log, ending: make(chan struct{}), reason: reasonUser}
-	j.room = &Room{job: j}
-	j.ctx, j.cancel = context.WithCancel(t.Context())
+func ledgerJob(w *Worker, id string) *Job {
+	j := w.newJob(&livekit.Job{Id: id, Room: &livekit.Room{Name: "room", Sid: "RM"}}, &livekit.JobAssignment{}, "agent")
+	j.begin()
 	return j
+}
+
+// over ends a job as far as its reports go.
+func (j *Job) over() {
+	j.end(reasonUser, nil)
+	j.closeSessions()
+	j.recordEnd()
+	j.deliverReports()
+	j.cancel()
 }
 
 // ledgerRoom is a room of a job without LiveKit. It says aloud what is recorded.
@@ -76,8 +85,9 @@ type ledgerRoom struct {
 func (r *ledgerRoom) Open(_ context.Context, h session.Host) (session.IO, error) {
 	s, _ := session.SessionOf(h)
 	var ends session.IO
-	r.job.enter(s, &ends)
-	r.job.session = s
+	if err := r.job.enter(s, &ends); err != nil {
+		return ends, err
+	}
 	fmt.Fprintln(r.aloud, "S", s.ID(), 0)
 	r.rec, ends.Recorder = ends.Recorder, r
 	return ends, nil
@@ -117,12 +127,9 @@ func TestLedgerChild(t *testing.T) {
 	for i := range 20 {
 		wg.Go(func() {
 			for n := 0; time.Now().Before(deadline); n++ {
-				j := ledgerJob(t, w, fmt.Sprintf("J%d-%d", i, n))
+				j := ledgerJob(w, fmt.Sprintf("J%d-%d", i, n))
 				talks(t, j, os.Stdout, 3+rand.IntN(6))
-				j.closeSession()
-				j.endEntries()
-				j.deliverReport()
-				j.cancel()
+				j.over()
 			}
 		})
 	}
@@ -155,7 +162,7 @@ func TestLedgerSurvivesKill(t *testing.T) {
 		w := ledgerWorker(t, dir, filed(reports))
 		recovered += len(w.ledger.Recover())
 		w.reportDead(t.Context())
-		w.closeLedger()
+		w.closeReports()
 		if dead, err := ledger.Recover(filepath.Join(dir, "ledger")); err != nil || len(dead) > 0 {
 			t.Fatalf("%d sessions would be reported again, %v", len(dead), err)
 		}
@@ -218,14 +225,11 @@ func killChild(t *testing.T, dir string, began map[string]bool) (map[string]time
 func TestFailedReportComesAgain(t *testing.T) {
 	dir := t.TempDir()
 	w := ledgerWorker(t, dir, func(context.Context, *session.Report) error { return errors.New("no route") })
-	j := ledgerJob(t, w, "J1")
+	j := ledgerJob(w, "J1")
 	talks(t, j, io.Discard, 2)
-	j.closeSession()
-	j.endEntries()
-	j.deliverReport()
-	j.cancel()
+	j.over()
 	want := j.Session().Usage()
-	w.closeLedger()
+	w.closeReports()
 
 	var got []*session.Report
 	for _, fails := range []bool{true, false, false} {
@@ -237,7 +241,7 @@ func TestFailedReportComesAgain(t *testing.T) {
 			return nil
 		})
 		w.reportDead(t.Context())
-		w.closeLedger()
+		w.closeReports()
 	}
 	if len(got) != 2 {
 		t.Fatalf("the report came %d times, want 2: after it failed, and once more after that failed", len(got))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/livekit/protocol/livekit"
@@ -17,14 +18,16 @@ const (
 	entrypointGrace = 15 * time.Second
 	sessionGrace    = 60 * time.Second
 	leaveTimeout    = 5 * time.Second
-	reportTimeout   = 30 * time.Second
 )
 
 // run is the life of a job. The order of its end matters: the session closes first, so that all
-// figures are final; the status is sent before the room is left, since the server takes a job whose
-// agent is gone for failed; callbacks run when nothing can change any more; then comes the report.
+// figures are final, and an entrypoint that waits for that returns; the status is sent before the room is
+// left, since the server takes a job whose agent is gone for failed; the report tells when that was;
+// callbacks come last, as they may take their time. Every step has a limit, and none is left out because
+// another one failed. docs/report.md has the table of it.
 func (j *Job) run() {
 	j.log.Info("job started", "identity", j.ident)
+	j.begin()
 	returned := make(chan struct{})
 	go func() { // ends when j.ctx does, or is reported as stuck
 		defer close(returned)
@@ -33,13 +36,17 @@ func (j *Job) run() {
 	<-j.ending
 	j.log.Info("job ends", "reason", j.reason)
 
-	j.closeSession()
-	j.endEntries()
-	j.awaitEntrypoint(returned)
+	j.closeSessions()
+	j.recordEnd()
+	if j.awaitEntrypoint(returned); j.result() == prom.Failed {
+		j.recordEnd() // the error may be new
+	}
+	j.sessionEnd()
+	j.runBefore()
 	j.finalStatus()
 	j.leaveRoom()
-	j.runCallbacks()
-	j.deliverReport()
+	j.deliverReports()
+	j.after.run(j.callback)
 	j.log.Info("job ended", "reason", j.reason)
 }
 
@@ -65,20 +72,27 @@ func (j *Job) awaitEntrypoint(returned <-chan struct{}) {
 	}
 }
 
-func (j *Job) closeSession() {
-	s := j.Session()
-	if s == nil {
-		return
-	}
+// closeSessions closes all sessions that were started in the room: no other can be, now that the end has
+// begun.
+func (j *Job) closeSessions() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(j.ctx), sessionGrace)
 	defer cancel()
 	reason := session.ReasonJobShutdown
 	if j.reason == reasonDisconnected {
 		reason = session.ReasonParticipantDisconnected
 	}
-	if err := s.CloseFor(ctx, reason); err != nil {
-		j.log.Error("session did not close in time", "err", err)
+	j.mu.Lock()
+	sessions := j.sessions
+	j.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, s := range sessions {
+		wg.Go(func() {
+			if err := s.CloseFor(ctx, reason); err != nil {
+				j.log.Error("session did not close in time", "err", err)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // result is how the job ended, once it has.
@@ -115,26 +129,6 @@ func (j *Job) leaveRoom() {
 	}
 }
 
-// runCallbacks runs what was registered, in order, also what is registered meanwhile.
-func (j *Job) runCallbacks() {
-	for {
-		j.mu.Lock()
-		if len(j.callbacks) == 0 {
-			j.closed = true
-			j.mu.Unlock()
-			return
-		}
-		f := j.callbacks[0]
-		j.callbacks = j.callbacks[1:]
-		j.mu.Unlock()
-		j.callback(f, j.reason)
-	}
-}
-
-func (j *Job) callback(f func(context.Context, string) error, reason string) {
-	j.bounded("shutdown callback", j.w.opt.ShutdownTimeout, func(ctx context.Context) error { return f(ctx, reason) })
-}
-
 // bounded runs user code with a deadline; one that ignores it is left behind, and the log says so. Its
 // context does not come from the job's, which has ended.
 func (j *Job) bounded(what string, limit time.Duration, f func(context.Context) error) {
@@ -158,34 +152,4 @@ func (j *Job) bounded(what string, limit time.Duration, f func(context.Context) 
 	case <-ctx.Done():
 		j.log.Error(what+" takes too long and is left behind", "limit", limit)
 	}
-}
-
-// deliverReport gives the report to OnReport. One that fails is delivered again after the next start, from the
-// ledger.
-func (j *Job) deliverReport() {
-	j.settleEntries(j.tryReport())
-}
-
-// tryReport reports whether no report is missing.
-func (j *Job) tryReport() bool {
-	s := j.Session()
-	if s == nil {
-		return true
-	}
-	rep, err := s.Report()
-	if err != nil {
-		j.log.Error("no session report", "err", err)
-		return true
-	}
-	rep.Standing.AgentJoinedAt, rep.Standing.AgentLeftAt = j.room.times()
-	rep.JobID, rep.RoomID, rep.Room = j.ID(), j.info.GetRoom().GetSid(), j.info.GetRoom().GetName()
-	j.w.figures.Ended(rep)
-	if j.w.opt.OnReport == nil {
-		return true
-	}
-	if err := j.w.hand(context.WithoutCancel(j.ctx), rep); err != nil {
-		j.log.Error("delivering session report failed", "err", err)
-		return false
-	}
-	return true
 }

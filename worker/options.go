@@ -13,7 +13,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/session"
+	"github.com/parley-go/parley/report"
 )
 
 // Options say what a worker does. Entrypoint is required; the zero value of the rest is usable.
@@ -23,15 +23,20 @@ type Options struct {
 	Entrypoint func(ctx context.Context, job *Job) error
 	// OnRequest decides whether a job is taken, by Accept or Reject of r within 8 s; nil accepts.
 	OnRequest func(ctx context.Context, r *JobRequest) error
-	// OnReport gets the report of every job that had a session, when the job is over and its
-	// shutdown callbacks have run; nil drops it. It has 30 s.
-	OnReport func(ctx context.Context, r *session.Report) error
+	// OnSessionEnd is called for every job when its sessions are closed and their figures final, before the
+	// room is left and the reports are made, also when there was no session. It has SessionEndTimeout.
+	OnSessionEnd func(ctx context.Context, job *Job) error
+	// Reports are where the report of every job goes when the room was left: one for each session that was
+	// started in the job's room, or one without a session if there was none. It goes to all of them at
+	// once. One that fails is logged.
+	Reports []report.Sink
 
 	// Ledger is the file that metrics events are written to as they happen, so that what was spent is known
-	// also when the process is killed: then the next worker with this Ledger hands the reports of the
-	// sessions that died to OnReport, marked as Recovered. So OnReport gets the report of a session once,
-	// or again if the process died before OnReport had returned, or it failed: the session's id tells. A
-	// ledger has one writer; workers of one machine need one each. "" is none. See package ledger.
+	// also when the process is killed: then the next worker with this Ledger delivers the reports of the
+	// sessions that died, marked as Recovered. So a sink of Reports gets the report of a session once, or
+	// again if the process died before that was recorded: report.ID tells. A sink that failed gets it from
+	// the next worker, too. A ledger has one writer; workers of one machine need one each. "" is none. See
+	// package ledger.
 	Ledger string
 	// PriceBooks are for the cost in the reports of sessions that died. Those that live have their own.
 	PriceBooks []*metrics.PriceBook
@@ -48,7 +53,9 @@ type Options struct {
 	// MaxRetry is how often in a row a lost connection to the server is tried again: default 16;
 	// negative means for ever. A worker that was never registered gives up after four attempts.
 	MaxRetry int
-	// ShutdownTimeout bounds each shutdown callback: default 10 s.
+	// SessionEndTimeout bounds OnSessionEnd: default 5 min.
+	SessionEndTimeout time.Duration
+	// ShutdownTimeout bounds the shutdown callbacks, which run at the same time: default 10 s.
 	ShutdownTimeout time.Duration
 	// HTTPAddr is where Run serves HTTP, for example ":8081", with what Worker.Handler answers: figures
 	// for Prometheus and the worker's health. "" serves nothing. Port 0 is any; see Worker.HTTPAddr.
@@ -71,6 +78,7 @@ const (
 	defaultMaxRetry        = 16
 	firstRegistrationTries = 4 // of a worker that was never registered: it is probably set up wrongly
 	defaultShutdownTimeout = 10 * time.Second
+	defaultSessionEnd      = 5 * time.Minute
 )
 
 func (o Options) defaults() (Options, error) {
@@ -83,6 +91,9 @@ func (o Options) defaults() (Options, error) {
 	}
 	if o.ShutdownTimeout <= 0 {
 		o.ShutdownTimeout = defaultShutdownTimeout
+	}
+	if o.SessionEndTimeout <= 0 {
+		o.SessionEndTimeout = defaultSessionEnd
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -102,7 +113,7 @@ func (o Options) defaults() (Options, error) {
 	case o.APISecret == "":
 		return o, ErrNoAPISecret
 	}
-	return o, nil
+	return o, report.Check(o.Reports...)
 }
 
 func first(values ...string) string {

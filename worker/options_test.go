@@ -3,14 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/parley-go/parley/session"
 )
 
 func TestAgentURL(t *testing.T) {
@@ -60,55 +56,6 @@ func TestMissingOptionsAreNamed(t *testing.T) {
 	w, err := New(Options{Entrypoint: run, URL: "ws://x", APIKey: "k", APISecret: "s", AgentName: "chosen"})
 	if err != nil || w.opt.AgentName != "forced" {
 		t.Errorf("agent name %q, err %v, want the override", w.opt.AgentName, err)
-	}
-}
-
-func TestReportFile(t *testing.T) {
-	dir := t.TempDir()
-	for _, path := range []string{filepath.Join(dir, "missing", "report.json"), dir, ""} {
-		if _, err := ReportFile(path); err == nil || strings.Contains(err.Error(), "\n") {
-			t.Errorf("ReportFile(%q): %v, want an error in one line", path, err)
-		}
-	}
-	path := filepath.Join(dir, "report.json")
-	write, err := ReportFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := write(t.Context(), &session.Report{SessionID: "session_x"}); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil || !strings.Contains(string(data), `"session_x"`) {
-		t.Errorf("report holds %q, %v", data, err)
-	}
-	link := filepath.Join(dir, "link.json")
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
-	if write, err = ReportFile(link); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(t.Context(), &session.Report{SessionID: "session_y"}); err != nil {
-		t.Fatal(err)
-	}
-	if st, err := os.Lstat(link); err != nil || st.Mode()&os.ModeSymlink == 0 {
-		t.Errorf("the link is gone: %v, %v", st, err)
-	}
-	if data, _ := os.ReadFile(path); !strings.Contains(string(data), `"session_y"`) {
-		t.Errorf("the target of the link holds %q", data)
-	}
-	if write, err = ReportFile(filepath.Join(dir, "{job}.json")); err != nil {
-		t.Fatal(err)
-	}
-	if err := write(t.Context(), &session.Report{JobID: "AJ_1"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(dir, "AJ_1.json")); err != nil {
-		t.Error(err)
-	}
-	if names, _ := filepath.Glob(filepath.Join(dir, ".report-*")); len(names) > 0 {
-		t.Errorf("left behind: %v", names)
 	}
 }
 

@@ -16,19 +16,18 @@ import (
 	"sync"
 	"time"
 
-	"github.com/parley-go/parley/ledger"
-
 	"github.com/livekit/protocol/livekit"
 
+	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/metrics/prom"
+	"github.com/parley-go/parley/report"
 )
 
 // Worker holds one connection to a LiveKit server and runs the jobs that it is given. All methods
 // may be called from any goroutine.
 type Worker struct {
-	opt  Options
-	log  *slog.Logger
-	jobs sync.WaitGroup
+	opt Options
+	log *slog.Logger
 
 	figures *prom.Figures
 
@@ -42,7 +41,10 @@ type Worker struct {
 	active     map[string]*Job
 	reserved   int                      // offers that are being decided
 	backlog    []*livekit.WorkerMessage // final statuses that could not be sent; at most 128, oldest dropped
+	works      int                      // what Run waits for: jobs, and reports of jobs that were refused
+	over       bool                     // Run does not wait any more
 	ledger     *ledger.Ledger           // nil without; set before the first job
+	courier    *report.Courier          // likewise
 	registered chan struct{}            // closed on the first registration
 	httpAddr   net.Addr
 	changed    chan struct{} // closed and replaced when a job or an offer is over, or the backlog was sent
@@ -107,10 +109,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer stopHTTP()
-	if err := w.openLedger(); err != nil {
+	if err := w.openReports(); err != nil {
 		return err
 	}
-	defer w.closeLedger()
+	defer w.closeReports()
 	deadCtx, leaveDead := context.WithCancel(ctx)
 	var dead sync.WaitGroup
 	dead.Go(func() { w.reportDead(deadCtx) })
@@ -130,7 +132,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Jobs end while the connection is still there, so that their final status gets through.
 	w.startDraining()
 	w.endJobs()
-	w.jobs.Wait()
+	w.awaitWork()
 	if err == nil {
 		w.awaitFlush()
 	}
@@ -419,12 +421,16 @@ func (w *Worker) handle(ctx context.Context, c *conn, m *livekit.ServerMessage) 
 func (w *Worker) assign(a *livekit.JobAssignment) {
 	id := a.GetJob().GetId()
 	w.mu.Lock()
-	r := w.pending[id]
+	r, runs := w.pending[id], w.active[id] != nil
 	delete(w.pending, id)
 	w.mu.Unlock()
+	if runs {
+		w.log.Warn("job assigned again", "job_id", id)
+		return
+	}
 	if r == nil {
 		w.log.Warn("assignment of a job that nobody waits for", "job_id", id)
-		w.sendJobStatus(id, livekit.JobStatus_JS_FAILED, "assignment timed out")
+		w.refuse(a.GetJob(), errNotAwaited)
 		return
 	}
 	r.assigned <- a // size 1, and there is one assignment per request

@@ -135,11 +135,17 @@ func (s *server) serving(o Options) (w *Worker, stop func() error) {
 func TestWorkerTakesAJob(t *testing.T) {
 	s := newServer(t)
 	ended := errors.New("out of luck")
-	var order []string
+	var mu sync.Mutex
+	var called []string
+	note := func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		called = append(called, s)
+	}
 	o := s.options(func(_ context.Context, j *Job) error {
-		j.OnShutdown(func(_ context.Context, reason string) error { order = append(order, "first "+reason); return nil })
+		j.OnShutdown(func(_ context.Context, reason string) error { note("first " + reason); return nil })
 		j.OnShutdown(func(context.Context, string) error { panic("oops") })
-		j.OnShutdown(func(ctx context.Context, _ string) error { order = append(order, "last"); return ctx.Err() })
+		j.OnShutdown(func(ctx context.Context, _ string) error { note("last"); return ctx.Err() })
 		return ended
 	})
 	_, stop := s.serving(o)
@@ -158,8 +164,9 @@ func TestWorkerTakesAJob(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	if want := []string{"first " + reasonCrashed, "last"}; !slices.Equal(order, want) {
-		t.Errorf("shutdown callbacks: %q, want %q", order, want)
+	slices.Sort(called)
+	if want := []string{"first " + reasonCrashed, "last"}; !slices.Equal(called, want) {
+		t.Errorf("shutdown callbacks: %q, want %q", called, want)
 	}
 	claims, err := auth.ParseAPIToken(s.tokens[0])
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/parley-go/parley/examples/internal/demo"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/plugins/silero"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/tools"
 	"github.com/parley-go/parley/vad"
@@ -34,15 +35,15 @@ var (
 func main() {
 	flag.Parse()
 	exitOn(checkSettings())
-	onReport, err := worker.ReportFile(*reportPath)
-	exitOn(err)
+	reports := []report.Sink{report.File(*reportPath)}
+	exitOn(report.Check(reports...))
 	detector, err := silero.NewDetector(&silero.Options{ModelPath: *vadModel})
 	exitOn(err)
 	// The models are made once and shared by all calls.
 	models, err := pickModels()
 	exitOn(err)
 	models.VAD = vad.New(detector)
-	o := worker.Options{Entrypoint: entrypoint(models), OnReport: onReport}
+	o := worker.Options{Entrypoint: entrypoint(models), Reports: reports}
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o) // all that an agent of yours needs
 	} else {

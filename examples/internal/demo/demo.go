@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/cli"
 	"github.com/parley-go/parley/internal/lkserver"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/worker"
 )
@@ -53,20 +55,15 @@ func run(ctx context.Context, o worker.Options, d Options) (code int, err error)
 	o.URL, o.APIKey, o.APISecret = server.URL(), server.APIKey(), server.APISecret()
 
 	reports := make(chan *session.Report, 1) // the first one counts; later ones are dropped
-	deliver := o.OnReport
-	o.OnReport = func(ctx context.Context, r *session.Report) error {
-		err := deliver(ctx, r)
-		if err == nil {
-			if path, abs := filepath.Abs(d.ReportPath); abs == nil {
-				fmt.Println("\nreport:", path)
-			}
-		}
+	var came atomic.Bool
+	o.Reports = append(o.Reports, report.Func("demo", func(_ context.Context, r *session.Report) error {
+		came.Store(true)
 		select {
 		case reports <- r:
 		default:
 		}
-		return err
-	}
+		return nil
+	}))
 	w, err := worker.New(o)
 	if err != nil {
 		return 2, err
@@ -90,6 +87,9 @@ func run(ctx context.Context, o worker.Options, d Options) (code int, err error)
 	stopWorker() // ends the jobs in order; their reports come before Run returns
 	if serr := <-served; err == nil {
 		err = serr
+	}
+	if path, abs := filepath.Abs(d.ReportPath); abs == nil && came.Load() {
+		fmt.Println("\nreport:", path)
 	}
 	if err != nil {
 		return 1, err
@@ -131,6 +131,8 @@ func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *sess
 		return nil // the user stopped it
 	case rep == nil:
 		return fmt.Errorf("the conversation did not happen: the agent left no report: %w", callErr)
+	case rep.JobError != nil:
+		return fmt.Errorf("the conversation did not happen: %w", rep.JobError)
 	case rep.CloseError != nil:
 		return fmt.Errorf("the conversation did not happen: %w", rep.CloseError)
 	}

@@ -34,8 +34,8 @@ func TestUnnamedAgentServesEveryRoomAndEndsInOrder(t *testing.T) {
 	}
 	job.Shutdown("enough")
 	r := next(t, sc.reports)
-	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed job_shutdown", "order: status JS_SUCCESS",
-		"order: left", "order: first callback, enough", "order: second callback, enough", "order: report")
+	sc.journal.want(t, "order: ", "order: status JS_RUNNING", "order: closed job_shutdown", "order: session end", "order: before disconnect, enough",
+		"order: status JS_SUCCESS", "order: left", "order: report", "order: callback, enough")
 	sc.journal.want(t, "wire: ", "wire: JS_RUNNING", "wire: JS_SUCCESS")
 	if r.JobID != job.ID() || r.Room != sc.name || r.RoomID == "" || r.CloseReason != session.ReasonJobShutdown || r.EndedAt.IsZero() {
 		t.Errorf("report of job %q in room %q (%q), closed for %s at %v", r.JobID, r.Room, r.RoomID, r.CloseReason, r.EndedAt)

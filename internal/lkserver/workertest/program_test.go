@@ -2,11 +2,11 @@ package workertest
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/parley-go/parley/cli"
 	llmscripted "github.com/parley-go/parley/llm/scripted"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/worker"
 )
@@ -19,17 +19,12 @@ const (
 
 // program is what a user's main does. The server and the keys come from the environment.
 func program() {
-	write, err := worker.ReportFile(os.Getenv(envReport))
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
-	}
 	s := script{
 		answers: []llmscripted.Answer{{Text: "It is Friday."}},
 		agent:   greets("Once upon a time there was a king who told stories that took a whole evening and more."),
 	}
 	cli.Run(worker.Options{
-		AgentName: os.Getenv(envProgram), Logger: discard(), OnReport: write,
+		AgentName: os.Getenv(envProgram), Logger: discard(), Reports: []report.Sink{report.File(os.Getenv(envReport))},
 		Entrypoint: func(ctx context.Context, job *worker.Job) error {
 			return session.New(s.options()).Start(ctx, &s.agent, job.Room())
 		},

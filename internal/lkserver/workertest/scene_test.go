@@ -23,6 +23,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	llmscripted "github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/room"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/stt"
@@ -75,11 +76,15 @@ func newScene(t *testing.T, entrypoint func(ctx context.Context, job *worker.Job
 			sc.jobs <- job
 			return entrypoint(ctx, job, sc)
 		},
-		OnReport: func(_ context.Context, r *session.Report) error {
+		OnSessionEnd: func(context.Context, *worker.Job) error {
+			sc.journal.add("order: session end")
+			return nil
+		},
+		Reports: []report.Sink{report.Func("test", func(_ context.Context, r *session.Report) error {
 			sc.journal.add("order: report")
 			sc.reports <- r
 			return nil
-		},
+		})},
 	}
 	if change != nil {
 		change(&o)
@@ -211,12 +216,14 @@ func (s script) start(ctx context.Context, job *worker.Job, sc *scene) error {
 		return err
 	}
 	room.On(lk, func(room.Disconnected) { sc.journal.add("order: left") })
-	for _, name := range []string{"first", "second"} {
-		job.OnShutdown(func(_ context.Context, reason string) error {
-			sc.journal.add("order: %s callback, %s", name, reason)
-			return nil
-		})
-	}
+	job.OnShutdown(func(_ context.Context, reason string) error {
+		sc.journal.add("order: callback, %s", reason)
+		return nil
+	})
+	job.BeforeDisconnect(func(_ context.Context, reason string) error {
+		sc.journal.add("order: before disconnect, %s", reason)
+		return nil
+	})
 	return nil
 }
 

@@ -43,8 +43,14 @@ func (j *journal) of(prefix string) []string {
 // want waits until the lines with the prefix are these.
 func (j *journal) want(t *testing.T, prefix string, lines ...string) {
 	t.Helper()
+	j.wantBut(t, prefix, "", lines...)
+}
+
+// wantBut is want without regard to a line.
+func (j *journal) wantBut(t *testing.T, prefix, but string, lines ...string) {
+	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		got := j.of(prefix)
+		got := slices.DeleteFunc(j.of(prefix), func(s string) bool { return s == but })
 		if slices.Equal(got, lines) {
 			return
 		}
