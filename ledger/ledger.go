@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/internal/filelock"
 	"github.com/parley-go/parley/metrics"
 )
 
@@ -39,7 +40,7 @@ const (
 )
 
 // ErrInUse is returned by Open for a ledger that is being written, by this process or another.
-var ErrInUse = errors.New("somebody else is writing it")
+var ErrInUse = filelock.ErrInUse
 
 // ErrClosed is returned for a ledger that was closed.
 var ErrClosed = errors.New("ledger is closed")

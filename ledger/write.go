@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/internal/filelock"
 	"github.com/parley-go/parley/metrics"
 )
 
@@ -44,7 +45,7 @@ func (w *writer) begin() (err error) {
 		w.f = w.l.mem
 		return nil
 	}
-	if w.lock, err = lockFile(w.l.path + ".lock"); err != nil {
+	if w.lock, err = filelock.Lock(w.l.path + ".lock"); err != nil {
 		return err
 	}
 	defer func() {

@@ -32,7 +32,7 @@ func File(path string) Sink {
 // itself in one step, but one that was made from a ledger does not replace the whole one.
 func Dir(path string) Sink {
 	return Sink{name: "dir " + path, limit: deliveryTime,
-		check: func() error { return makeDir(path) },
+		check: func() error { return makeDir(path, 0o755) },
 		deliver: func(_ context.Context, d *document) error {
 			return writeReport(filepath.Join(path, fileName(d.Report)), d)
 		}}
@@ -49,11 +49,11 @@ func fileName(r *session.Report) string {
 	return strings.Join(append(ids, "json"), ".")
 }
 
-func makeDir(path string) error {
+func makeDir(path string, mode fs.FileMode) error {
 	if path == "" {
 		return errors.New("no path")
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := os.MkdirAll(path, mode); err != nil {
 		return fmt.Errorf("cannot make folder: %w", err)
 	}
 	return tryDir(path)
@@ -140,7 +140,10 @@ func hasWhole(path string, r *session.Report) bool {
 	return json.Unmarshal(data, &have) == nil && !have.Recovered && have.SessionID == r.SessionID && have.JobID == r.JobID
 }
 
-const tempName = ".report-*"
+const (
+	tempPrefix = ".report-"
+	tempName   = tempPrefix + "*"
+)
 
 // replace writes the file at path in one step, and so that a power cut leaves the old or the new one.
 func replace(path string, data []byte, mode fs.FileMode) error {
