@@ -139,6 +139,11 @@ func (r *Room) guard() {
 		return
 	}
 	r.engine, r.texts = engine, texts
+	// Before we are in, the SDK is disconnected between two attempts, too.
+	left := func() bool { return r.joined.Load() && r.sdk.ConnectionState() == lksdk.ConnectionStateDisconnected }
+	if err := installEchoFilter(engine, left); err != nil {
+		r.log.Error("reconnecting may end the call", "error", err)
+	}
 	// The SDK says that we leave and hangs up at once, and now and then the server loses the word with
 	// the line: we would stay in the room for half a minute. So hanging up waits a little. The
 	// function runs on a goroutine of the SDK that nobody waits for.

@@ -175,7 +175,7 @@ func TestBackgroundSurvivesReconnect(t *testing.T) {
 	leave(r, livekit.LeaveRequest_RECONNECT)
 	ctx, cancel := context.WithTimeout(t.Context(), repair)
 	defer cancel()
-	await(t, ctx, reconnected)
+	await(t, ctx, r, reconnected)
 	ann.mu.Lock()
 	ann.last = nil
 	ann.mu.Unlock()

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/livekit/protocol/livekit"
+	lksdk "github.com/livekit/server-sdk-go/v2"
 
 	"github.com/parley-go/parley/internal/lkserver"
 	"github.com/parley-go/parley/room"
 )
 
 func TestLinksPeopleAndRelinksWhenTheyLeave(t *testing.T) {
-	r := joinAgent(t)
+	r := joinAgent(t, room.SubscribeNone) // see joinQuiet
 	joinUser(t, "robot", nil, lkserver.Agent())
 	joinUser(t, "avatar", nil, lkserver.Attributes(map[string]string{"lk.publish_on_behalf": "agent"}))
 	h := newHost()
@@ -38,7 +39,7 @@ func TestLinksPeopleAndRelinksWhenTheyLeave(t *testing.T) {
 }
 
 func TestLeavingClosesTheSession(t *testing.T) {
-	r := joinAgent(t)
+	r := joinAgent(t, room.SubscribeNone) // see joinQuiet
 	h := newHost()
 	open(t, r.With(textOnly), h)
 	ann := joinUser(t, "ann", nil)
@@ -115,7 +116,7 @@ func TestLeaveEndsEverything(t *testing.T) {
 
 func TestSecondSessionAfterTheFirst(t *testing.T) {
 	r := joinAgent(t)
-	joinUser(t, "ann", nil)
+	joinUser(t, "ann", &lksdk.RoomCallback{}) // who listens
 	for range 2 {
 		h := newHost()
 		tr := r.With(room.IOOptions{NoAudioInput: true})

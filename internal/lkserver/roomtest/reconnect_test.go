@@ -21,20 +21,31 @@ import (
 // the SDK and the server notice that by their own timeouts and start anew.
 const repair = 45 * time.Second
 
-func await(t *testing.T, ctx context.Context, c <-chan struct{}) {
+func await(t *testing.T, ctx context.Context, r *room.Room, c <-chan struct{}) {
 	t.Helper()
 	select {
 	case <-c:
+	case <-r.Disconnected():
+		t.Fatalf("the room ended: %s", r.DisconnectReason())
 	case <-ctx.Done():
 		t.Fatal("did not reconnect")
 	}
 }
 
+func engineOf(r *lksdk.Room) *lksdk.RTCEngine {
+	field := reflect.ValueOf(r).Elem().FieldByName("engine")
+	return reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(*lksdk.RTCEngine)
+}
+
 // leave makes the SDK believe that the server told it to connect anew.
 func leave(r *room.Room, action livekit.LeaveRequest_Action) {
-	field := reflect.ValueOf(r.SDK()).Elem().FieldByName("engine")
-	engine := reflect.NewAt(field.Type(), unsafe.Pointer(field.UnsafeAddr())).Elem().Interface().(*lksdk.RTCEngine)
-	engine.OnLeave(&livekit.LeaveRequest{Action: action})
+	engineOf(r.SDK()).OnLeave(&livekit.LeaveRequest{Action: action})
+}
+
+// answered has the server answer what the SDK says before it connects anew, which it otherwise does only
+// when it is faster than the SDK's hanging up.
+func answered(r *room.Room) {
+	_ = engineOf(r.SDK()).SendLeaveWithReason(livekit.DisconnectReason_UNKNOWN_REASON) // or there is no reconnect
 }
 
 // TestSessionSurvivesReconnects loses the connection in all the ways that there are: the signalling
@@ -45,6 +56,7 @@ func TestSessionSurvivesReconnects(t *testing.T) {
 		"node failure": func(r *room.Room) { r.SDK().Simulate(lksdk.SimulateNodeFailure) },
 		"resume":       func(r *room.Room) { leave(r, livekit.LeaveRequest_RESUME) },
 		"restart":      func(r *room.Room) { leave(r, livekit.LeaveRequest_RECONNECT) },
+		"answered":     answered,
 	}
 	for name, lose := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -83,7 +95,7 @@ func TestSessionSurvivesReconnects(t *testing.T) {
 			lose(r)
 			ctx, cancel := context.WithTimeout(t.Context(), repair)
 			defer cancel()
-			await(t, ctx, reconnected)
+			await(t, ctx, r, reconnected)
 			for before := len(in.loud()); len(in.loud())-before < rate/5; { // she goes on until she is heard
 				if err := c.Say(ctx, tone(440, 300*time.Millisecond)); err != nil {
 					t.Fatal(err)
@@ -146,7 +158,7 @@ func TestMicrophoneDuringReconnect(t *testing.T) {
 			tt.after(r)
 			ctx, cancel := context.WithTimeout(t.Context(), repair)
 			defer cancel()
-			await(t, ctx, reconnected)
+			await(t, ctx, r, reconnected)
 			if err := c.Say(ctx, tone(440, 100*time.Millisecond)); err != nil {
 				t.Fatal(err)
 			}
