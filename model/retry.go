@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Wait sleeps before retry n (from 0) of a call, honouring what the provider asked for in err up
-// to 30 s. It returns the context's error if that ends first.
-func (o ConnOptions) Wait(ctx context.Context, n int, err error) error {
+// Delay is the wait before retry n (from 0) of a call, honouring what the provider asked for in err up
+// to 30 s.
+func (o ConnOptions) Delay(n int, err error) time.Duration {
 	d := o.RetryInterval
 	if n == 0 {
 		d = FirstRetryWait
@@ -17,7 +17,12 @@ func (o ConnOptions) Wait(ctx context.Context, n int, err error) error {
 	if errors.As(err, &e) && e.RetryAfter > d {
 		d = min(e.RetryAfter, 30*time.Second)
 	}
-	t := time.NewTimer(d)
+	return d
+}
+
+// Wait sleeps for Delay. It returns the context's error if that ends first.
+func (o ConnOptions) Wait(ctx context.Context, n int, err error) error {
+	t := time.NewTimer(o.Delay(n, err))
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -74,6 +74,20 @@ func (g *Group[M]) Order() []*Member[M] {
 	return append(good, bad...)
 }
 
+// Ready is Order for groups that nobody probes: a model that failed is asked in its own place once the pause
+// after its failure is over.
+func (g *Group[M]) Ready() []*Member[M] {
+	var good, bad []*Member[M]
+	for _, m := range g.members {
+		if pause, down := m.Pause(); down && pause > 0 {
+			bad = append(bad, m)
+		} else {
+			good = append(good, m)
+		}
+	}
+	return append(good, bad...)
+}
+
 // First is the model that would be asked now.
 func (g *Group[M]) First() M { return g.Order()[0].Model }
 

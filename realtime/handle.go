@@ -1,0 +1,276 @@
+package realtime
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/realtime/driver"
+)
+
+func isTimeout(err error) bool {
+	var e *model.Error
+	return errors.As(err, &e) && e.Kind == model.KindTimeout
+}
+
+// handle takes one event of the driver.
+func (c *connection) handle(e driver.Event) {
+	s := c.s
+	if e, ok := e.(*driver.ResponseCreated); ok {
+		s.mu.Lock()
+		g := c.created(e)
+		s.unlock()
+		if g != nil {
+			c.announce(g)
+		}
+		return
+	}
+	s.mu.Lock()
+	defer s.unlock()
+	switch e := e.(type) {
+	case *driver.SpeechStarted:
+		s.speechStarted()
+		s.tell(&SpeechStarted{})
+	case *driver.SpeechStopped:
+		s.speechStopped(e.ItemID)
+		s.tell(&SpeechStopped{ItemID: e.ItemID})
+	case *driver.Interrupted:
+		c.interrupted(e)
+	case *driver.Transcript:
+		c.transcript(e)
+	case *driver.TranscriptUsage:
+		c.transcribed(e)
+	case *driver.ItemAdded:
+		c.added(e)
+	case *driver.ItemDeleted:
+		c.deleted(e.ItemID)
+	case *driver.Updated:
+		delete(c.undos, updateKey(e.ID))
+		s.acknowledge(updateKey(e.ID), nil)
+		s.signal()
+	case *driver.MessageStarted:
+		if r := c.wanted(e.ResponseID); r != nil {
+			c.message(r, e.ItemID, e.TextOnly)
+		}
+	case *driver.Text:
+		c.text(e)
+	case *driver.Audio:
+		c.audio(e)
+	case *driver.MessageDone:
+		c.messageDone(e)
+	case *driver.ToolCall:
+		c.call(e)
+	case *driver.ToolCallsCancelled:
+		s.tell(&ToolCallsCancelled{CallIDs: e.CallIDs})
+	case *driver.ResponseDone:
+		c.done(e)
+	case *driver.ResponseUsage:
+		c.stated(e)
+	case *driver.GoAway:
+		c.gone = true
+		c.renew(renewal{why: "the provider ends it", deadline: time.Now().Add(e.In * 4 / 5)})
+	case *driver.Error:
+		c.wrong(e)
+	}
+}
+
+// well notes that the provider does its work.
+func (c *connection) well() {
+	if !c.good {
+		c.good = true
+		c.s.then = append(c.s.then, c.s.works)
+	}
+}
+
+// announce tells of a generation that nobody asked for.
+func (c *connection) announce(g *Generation) {
+	s := c.s
+	if s.o.Tags != nil {
+		tags := s.o.Tags(g)
+		s.mu.Lock()
+		g.tags = tags
+		s.unlock()
+	}
+	s.tell(&GenerationCreated{Generation: g})
+}
+
+func (c *connection) transcript(e *driver.Transcript) {
+	s := c.s
+	if e.Final {
+		c.well()
+		m := &chat.Message{Header: chat.Header{ID: e.ItemID, CreatedAt: e.StartedAt}, Role: chat.User}
+		c.learnUser(m)
+		s.setText(e.ItemID, e.Text, false)
+		if e.Text != "" {
+			s.understood(e.ItemID)
+		}
+	}
+	s.tell(&Transcript{
+		ItemID: e.ItemID, Text: e.Text, Language: e.Language, Final: e.Final, Failed: e.Failed,
+		Confidence: e.Confidence, StartedAt: e.StartedAt,
+	})
+}
+
+// setText says what a message in the conversation says.
+func (s *Session) setText(id, text string, interrupted bool) {
+	f := func(m *chat.Message) {
+		m.Content, m.Interrupted = nil, interrupted
+		if text != "" {
+			m.Content = []chat.Part{chat.Text(text)}
+		}
+	}
+	s.want.conv.edit(id, f)
+	if s.c != nil {
+		s.c.has.conv.edit(id, f)
+	}
+}
+
+// forgetUnknown drops what the user said and nobody knows the text of: the audio is sent again, or lost.
+func (s *Session) forgetUnknown() {
+	s.want.conv = slices.DeleteFunc(s.want.conv, func(it chat.Item) bool {
+		m, ok := it.(*chat.Message)
+		return ok && m.Role == chat.User && len(m.Content) == 0 && s.theirs[m.ID]
+	})
+}
+
+// learn puts an item at the end of the conversation that the model made.
+func (c *connection) learn(it chat.Item) bool {
+	id := it.Head().ID
+	if id == "" || c.has.conv.has(id) {
+		return false
+	}
+	c.s.theirs[id] = true
+	c.has.conv.insert("", it)
+	if !c.s.want.conv.has(id) {
+		c.s.want.conv.insert("", it)
+	}
+	return true
+}
+
+// learnUser puts what the user said into the conversation, before what answers it, if it is not there.
+func (c *connection) learnUser(m *chat.Message) {
+	if m.ID == "" || c.has.conv.has(m.ID) {
+		return
+	}
+	before := ""
+	for _, r := range c.ordered() {
+		if r.g != nil && !r.g.requested && len(r.g.items) > 0 {
+			before = r.g.items[0]
+		}
+	}
+	if m.CreatedAt.IsZero() {
+		m.CreatedAt = time.Now()
+	}
+	c.s.theirs[m.ID] = true
+	c.has.conv.insertBefore(before, m)
+	if !c.s.want.conv.has(m.ID) {
+		c.s.want.conv.insertBefore(before, m)
+	}
+}
+
+func (c *connection) added(e *driver.ItemAdded) {
+	s := c.s
+	if e.Item == nil {
+		return
+	}
+	h := e.Item.Head()
+	key := addKey(h.ID)
+	delete(c.undos, key)
+	if s.acknowledge(key, nil) {
+		s.signal()
+		return
+	}
+	if c.has.conv.has(h.ID) {
+		return
+	}
+	if h.CreatedAt.IsZero() {
+		h.CreatedAt = time.Now()
+	}
+	c.has.conv.insert(e.After, e.Item)
+	if s.want.conv.has(h.ID) {
+		return // late news of one that was added
+	}
+	s.theirs[h.ID] = true
+	s.want.conv.insert(e.After, e.Item)
+	m, ok := e.Item.(*chat.Message)
+	if !ok || m.Role == chat.Assistant {
+		return // the reader of the generation learns of it there
+	}
+	if m.Role == chat.User {
+		s.addressed(h.ID)
+	}
+	s.tell(&ItemAdded{After: e.After, Item: e.Item})
+}
+
+func (c *connection) deleted(id string) {
+	s := c.s
+	key := deleteKey(id)
+	delete(c.undos, key)
+	if s.acknowledge(key, nil) {
+		s.signal()
+		return
+	}
+	c.has.conv.remove(id)
+	s.want.conv.remove(id)
+}
+
+// wrong is an error that does not end the connection.
+func (c *connection) wrong(e *driver.Error) {
+	s := c.s
+	err := e.Err
+	if err == nil {
+		err = c.m.error(model.KindProtocol, "receive", errNoReason)
+	}
+	if o := s.find(e.RequestID); o != nil && o.g != nil && e.RequestID != "" {
+		s.drop(func(x *op) bool { return x == o })
+		c.failed(o.g, err)
+		return
+	}
+	for _, key := range []string{updateKey(e.RequestID), addKey(e.RequestID), deleteKey(e.RequestID)} {
+		if s.acks[key] != nil {
+			c.refused(key, err)
+		}
+	}
+	s.report(err, true, 0)
+}
+
+// cannot takes note of what a connection cannot do.
+func (c *connection) cannot(o *op, err error) {
+	s := c.s
+	s.mu.Lock()
+	defer s.unlock()
+	switch {
+	case o.g != nil:
+		s.drop(func(x *op) bool { return x == o })
+		o.g.end(Failed, err, true)
+		s.over(o.g)
+	case o.items != nil:
+		var some *driver.UnsupportedItems
+		all := !errors.As(err, &some)
+		for _, it := range o.items {
+			id := it.Item.Head().ID
+			if all || slices.Contains(some.IDs, id) {
+				c.unsupported[id] = true
+				c.refused(addKey(id), nil) // there is nothing that the caller could do
+			}
+		}
+		s.report(c.m.error(model.KindRequest, "add", err), true, 0)
+	case s.acks[o.key] != nil: // an update or deletion
+		key := o.key
+		c.refused(key, nil)
+		c.renew(renewal{why: "settings", deadline: time.Now().Add(quietWait)})
+	}
+}
+
+func newAssistant(id string, at time.Time) *chat.Message {
+	return &chat.Message{Header: chat.Header{ID: id, CreatedAt: at}, Role: chat.Assistant}
+}
+
+func newCall(id string, e *driver.ToolCall) *chat.FunctionCall {
+	return &chat.FunctionCall{
+		Header: chat.Header{ID: id, CreatedAt: time.Now()},
+		CallID: e.Call.CallID, Name: e.Call.Name, Arguments: e.Call.Arguments, Extra: e.Call.Extra,
+	}
+}
