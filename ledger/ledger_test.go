@@ -73,6 +73,7 @@ func TestRecordsComeBack(t *testing.T) {
 	start := Start{SessionID: "s", At: time.Unix(1700000001, 5000).UTC(), JobID: "J", RoomID: "R", Room: "r", AgentName: "a", Tags: map[string]string{"k": "v"}}
 	end := End{At: time.Unix(1700000002, 0).UTC(), Reason: "why", Error: "oh"}
 	e := event("s", "1", 7)
+	e.Raw = `{"prompt_tokens":7}`
 	l.Begin(start)
 	l.Record(t.Context(), &metrics.VAD{})
 	l.Record(t.Context(), e)
@@ -89,7 +90,7 @@ func TestRecordsComeBack(t *testing.T) {
 			t.Errorf("tags are %v", r.Tags)
 		case r.End != nil && *r.End != end:
 			t.Errorf("end is %v, want %v", *r.End, end)
-		case r.Event != nil && r.Event.(*metrics.LLM).PromptTokens != 7:
+		case r.Event != nil && (r.Event.(*metrics.LLM).PromptTokens != 7 || r.Event.Head().Raw != e.Raw):
 			t.Errorf("event is %v", r.Event)
 		}
 	}

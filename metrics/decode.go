@@ -163,6 +163,12 @@ func (d *decoder) instant(name string, p *time.Time, _ bool) {
 	}
 }
 
+func (d *decoder) raw(name string, p *Raw) {
+	if s, ok := d.has(name); ok {
+		*p = RawOf([]byte(s))
+	}
+}
+
 func (d *decoder) group(name string, _ bool, visit func(visitor)) {
 	s, ok := d.has(name)
 	if !ok {

@@ -100,6 +100,13 @@ func (e *encoder) instant(name string, p *time.Time, keep bool) {
 	}
 }
 
+func (e *encoder) raw(name string, p *Raw) {
+	if *p != "" && json.Valid([]byte(*p)) { // one that nobody made with RawOf must not cost the event
+		e.name(name)
+		e.buf = append(e.buf, *p...)
+	}
+}
+
 func (e *encoder) group(name string, present bool, visit func(visitor)) {
 	if !present {
 		return

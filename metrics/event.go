@@ -24,6 +24,7 @@ type Header struct {
 	Attempt   int       // which attempt of the call, 0 for the first
 	Outcome   Outcome   // how the work ended; empty means delivered
 	Source    Source    // where the numbers come from; empty means provider
+	Raw       Raw       // the provider's own statement of the usage; empty if there is none
 	Metadata  Metadata  // who did the work; zero means unknown
 	Tags      Tags      // on whose behalf; Record fills it from the context
 }

@@ -4,7 +4,7 @@ package metrics
 // UnmarshalJSON reads it back, String prints the fields that differ from their default.
 
 func marshal(e Event) ([]byte, error) {
-	return appendObject(make([]byte, 0, 512), e.Type(), false, e.(fielder).fields), nil
+	return appendObject(make([]byte, 0, 512+len(e.Head().Raw)), e.Type(), false, e.(fielder).fields), nil
 }
 
 // MarshalJSON implements json.Marshaler.

@@ -14,6 +14,7 @@ type visitor interface {
 	span(name string, p *time.Duration)           // seconds
 	first(name string, p *time.Duration)          // seconds, NoOutput is -1
 	instant(name string, p *time.Time, keep bool) // Unix seconds
+	raw(name string, p *Raw)                      // left out when empty
 
 	// group visits a nested object. The decoder visits it if the object is there, the others if
 	// present is true.
@@ -40,6 +41,7 @@ func (h *Header) end(v visitor) {
 	}
 	v.word("outcome", (*string)(&h.Outcome), string(Delivered))
 	v.word("source", (*string)(&h.Source), string(FromProvider))
+	v.raw("raw_usage", &h.Raw)
 	v.group("metadata", h.Metadata != Metadata{}, func(v visitor) {
 		v.text("model_name", &h.Metadata.ModelName, false)
 		v.text("model_provider", &h.Metadata.ModelProvider, false)

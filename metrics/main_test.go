@@ -42,7 +42,7 @@ var noon = time.Date(2026, 8, 1, 12, 0, 0, 123456789, time.UTC)
 func fullHeader() Header {
 	return Header{
 		ID: "me_1", Timestamp: noon, Label: "openai.LLM", RequestID: "req_1",
-		Attempt: 2, Outcome: Interrupted, Source: Estimated,
+		Attempt: 2, Outcome: Interrupted, Source: Estimated, Raw: `{"prompt_tokens":12,"details":[1]}`,
 		Metadata: Metadata{ModelName: "gpt-4.1", ModelProvider: "openai"},
 		Tags:     Tags{SessionID: "se_1", AgentID: "kelly", Task: "email", TurnID: "tu_1", SpeechID: "sp_1", Tool: "lookup"},
 	}

@@ -78,6 +78,8 @@ func (p *printer) instant(name string, t *time.Time, _ bool) {
 	}
 }
 
+func (*printer) raw(string, *Raw) {} // too long for a line
+
 func (p *printer) group(name string, present bool, visit func(visitor)) {
 	if !present {
 		return
