@@ -11,13 +11,14 @@ import (
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
 )
 
 // ErrClosed is the error of a stream that its caller closed, and of requests to a closed model.
 var ErrClosed = errors.New("llm: closed")
 
 const (
-	// drainTime is how long a cut stream is read on for its usage.
+	// drainTime is how long a cut stream is read on for its usage, unless somebody decides otherwise.
 	drainTime = 2 * time.Second
 	// settleTime is how long a cut stream is waited for to come to its end.
 	settleTime = 50 * time.Millisecond
@@ -29,11 +30,12 @@ const (
 type Options struct {
 	// Conn says how requests are tried; Request.Conn overrides it.
 	Conn model.ConnOptions
-	// DrainUsage reads an answer that was cut short on in the background for up to two seconds and
-	// throws it away, to learn what it costs: most providers say so only at the end. The provider
-	// goes on producing, and billing, tokens meanwhile. Default off: the provider is told to stop
-	// and what it did not say is not counted.
-	DrainUsage bool
+	// DrainUsage is how long an answer that was cut short is read on in the background, and thrown
+	// away, to learn what it costs: most providers say so only at the end. The provider goes on
+	// producing, and billing, tokens meanwhile. Default 2 s; off: the provider is told to stop at once.
+	// What it has not said by then is estimated, and the event says so (metrics.Estimated). A session
+	// that closes waits for it up to 5 s.
+	DrainUsage opt.Value[time.Duration]
 }
 
 // Model is a language model. It is safe for concurrent use and may be shared by any number of
@@ -41,7 +43,8 @@ type Options struct {
 type Model struct {
 	d        driver.LLM
 	conn     model.ConnOptions
-	drain    bool
+	drain    time.Duration   // 0: cut streams are not read on
+	gauge    gauge           // for what it does not state
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 	mu       sync.Mutex
@@ -57,7 +60,7 @@ func New(d driver.LLM, o *Options) *Model {
 	if o == nil {
 		o = &Options{}
 	}
-	m := &Model{d: d, conn: o.Conn, drain: o.DrainUsage}
+	m := &Model{d: d, conn: o.Conn, drain: o.DrainUsage.Default(drainTime)}
 	m.life, m.end = context.WithCancel(context.Background())
 	return m
 }
@@ -169,7 +172,7 @@ func (m *Model) leave() { m.behind.Done() }
 
 // startDrain reserves a place for reading on; it reports false when the stream is to be cut.
 func (m *Model) startDrain() bool {
-	if !m.drain || !m.enter() {
+	if m.drain <= 0 || !m.enter() {
 		return false
 	}
 	m.mu.Lock()

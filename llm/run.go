@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/internal/failover"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
@@ -48,6 +49,7 @@ func (s *Stream) run(req *driver.Request, err error) {
 		s.fail(err, 0)
 		return
 	}
+	s.measure(req)
 	s.probePassed(req)
 	for {
 		n, err := s.ask(req)
@@ -62,6 +64,14 @@ func (s *Stream) run(req *driver.Request, err error) {
 			return
 		}
 	}
+}
+
+// measure notes the size of the request, should nobody state what it costs.
+func (s *Stream) measure(req *driver.Request) {
+	n := sizeOfRequest(req)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leg.size = n
 }
 
 // ask tries one model, as often as it may. It returns the number of the last attempt, and how that ended.
@@ -106,7 +116,7 @@ func (s *Stream) attempt(n int, req *driver.Request) (err error) {
 			err = late
 		}
 	}()
-	s.beginAttempt()
+	ctx = s.beginAttempt(ctx, n)
 
 	var in driver.Stream
 	if err := w.guard(func() (err error) { in, err = s.leg.m.d.Chat(ctx, req); return }); err != nil {
@@ -116,6 +126,7 @@ func (s *Stream) attempt(n int, req *driver.Request) (err error) {
 		return s.protocolError(errNilStream, true)
 	}
 	defer in.Close()
+	s.taken()
 	for {
 		var c *Chunk
 		err := w.guard(func() (err error) { c, err = in.Next(); return })
@@ -149,10 +160,20 @@ func (w *watchdog) guard(wait func() error) error {
 	return wait()
 }
 
-func (s *Stream) beginAttempt() {
+func (s *Stream) beginAttempt(ctx context.Context, n int) context.Context {
+	ctx, conn := attempt.Watch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leg.sent, s.inFlight = true, true
+	s.inFlight = true
+	s.leg.sent, s.leg.attempt, s.leg.now = true, n, try{runs: true, conn: conn}
+	return ctx
+}
+
+// taken notes that the provider answers.
+func (s *Stream) taken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leg.now.taken = true
 }
 
 // take books a chunk that arrived.
@@ -160,7 +181,8 @@ func (s *Stream) take(c *Chunk) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.leg
-	l.arrived = true
+	l.arrived, l.now.came = true, true
+	l.now.got += sizeOfChunk(c)
 	if s.outcome == "" {
 		l.text.WriteString(c.Text)
 		l.calls = append(l.calls, c.ToolCalls...)
@@ -170,9 +192,7 @@ func (s *Stream) take(c *Chunk) {
 	}
 	if c.Usage != nil {
 		u := *c.Usage
-		l.current = &u
-		l.reported = true
-		l.measured = l.measured && u.Measured
+		l.now.usage = &u
 	}
 	if (c.Text != "" || len(c.ToolCalls) > 0) && s.outcome == "" {
 		s.emitted = true
@@ -188,9 +208,25 @@ func (s *Stream) endAttempt(err error) (retry, stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = false
-	s.leg.past = s.leg.usage()
-	s.leg.current = nil
+	s.endTry(err)
 	return err != nil && !s.emitted && model.Retryable(err), s.outcome != ""
+}
+
+// endTry closes the books of the attempt that runs, which ends with err. With the lock held.
+func (s *Stream) endTry(err error) { s.leg.settle(s.owed(err), err == nil) }
+
+// owed reports whether the attempt that ends with err is billed. One that was refused is not, nor one that
+// failed before anything of the answer came; one that we cut is, as soon as the provider has it.
+func (s *Stream) owed(err error) bool {
+	t := &s.leg.now
+	switch {
+	case err == nil || t.came:
+		return t.came
+	case s.work.Err() != nil:
+		return t.began()
+	}
+	var e *model.Error
+	return t.taken && errors.As(err, &e) && e.Kind == model.KindProtocol && !e.Permanent // what came could not be read
 }
 
 // works says that the present model answered.
@@ -219,6 +255,7 @@ func (s *Stream) passOn(err error, n int) bool {
 	}
 	s.report(err, n, true)
 	next := newLeg(s.work, s.asked[i+1].Model)
+	next.size = l.size
 	s.mu.Lock()
 	if s.outcome != "" { // the reader was faster, and with it the record
 		s.mu.Unlock()

@@ -37,6 +37,7 @@ type Stream struct {
 	cancel  context.CancelFunc
 	work    context.Context // of the request; outlives ctx while usage is drained
 	unhook  func() bool
+	told    func()  // tells the recorder that nothing more will come
 	endOf   endSpan // of the span around all models of a Fallback
 
 	mu       sync.Mutex
@@ -73,6 +74,7 @@ func newStream(ctx context.Context, m *Model, conn model.ConnOptions) *Stream {
 		first = s.asked[0].Model
 		s.ctx, s.endOf = model.StartSpan(ctx, "llm_fallback_adapter")
 	}
+	s.told = metrics.Expect(ctx)
 	s.work, s.cancel = context.WithCancel(context.WithoutCancel(s.ctx))
 	s.leg = newLeg(s.work, first)
 	s.mu.Lock() // the hook may run before it is assigned
@@ -178,20 +180,18 @@ func (s *Stream) RequestIDs() []string {
 	return ids
 }
 
-// Usage is what was stated so far, summed over the attempts, and whether anything was.
+// Usage is what is known so far, summed over the attempts, and whether any of it was stated. What an
+// attempt that is over has not stated is estimated.
 func (s *Stream) Usage() (u Usage, stated bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u.Measured = true
+	var sum cost
 	for _, l := range s.all() {
-		of := l.usage()
-		measured := u.Measured && (of.Measured || !l.reported)
-		u = add(u, of)
-		u.Measured = measured
-		stated = stated || l.reported
+		sum.join(l.sofar())
 	}
-	u.Measured = u.Measured && stated
-	return u, stated
+	u = sum.Usage
+	u.Measured = sum.source() == metrics.Measured
+	return u, sum.stated
 }
 
 // all are the accounts so far.
@@ -221,7 +221,7 @@ func (s *Stream) interrupt(cause error, outcome metrics.Outcome) {
 		s.leg.duration = time.Since(s.leg.start)
 	}
 	inFlight, m := s.inFlight, s.leg.m
-	drain := inFlight && m.startDrain()
+	drain := inFlight && !s.probing && s.leg.now.began() && m.startDrain()
 	s.mu.Unlock()
 	if drain {
 		close(s.stop)
@@ -250,7 +250,7 @@ func (s *Stream) settle() {
 // drain gives the request to m a little more time to say what it cost.
 func (s *Stream) drain(m *Model) {
 	defer m.endDrain()
-	t := time.NewTimer(drainTime)
+	t := time.NewTimer(m.drain)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -258,6 +258,7 @@ func (s *Stream) drain(m *Model) {
 	case <-s.ran:
 	}
 	s.cancel()
+	s.settle()
 	s.finish(metrics.Interrupted)
 }
 
@@ -272,6 +273,7 @@ func (s *Stream) finish(outcome metrics.Outcome) {
 	if s.outcome == "" {
 		s.outcome = outcome
 	}
+	s.endTry(context.Canceled) // one whose driver does not let go
 	l, o, err := s.leg, s.outcome, s.err
 	if s.probing && o == metrics.Delivered {
 		o = metrics.Discarded
@@ -298,6 +300,7 @@ func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open--; s.open == 0 {
+		s.told()
 		close(s.done)
 	}
 }

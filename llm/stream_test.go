@@ -18,6 +18,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
 )
 
 // witness sees what a call reports through its context.
@@ -191,6 +192,9 @@ func TestRetrySucceedsAndSumsUsage(t *testing.T) {
 		if want := 3100 * time.Millisecond; e.TTFT != want || e.Duration != want {
 			t.Errorf("ttft %v, duration %v, want %v from the first attempt's start", e.TTFT, e.Duration, want)
 		}
+		if e.Attempt != 2 || e.Source != metrics.FromProvider {
+			t.Errorf("attempt %d, source %s", e.Attempt, e.Source)
+		}
 		if e.RequestID != "c" || !slices.Equal(s.RequestIDs(), []string{"a", "c"}) {
 			t.Errorf("request id %q, ids %v", e.RequestID, s.RequestIDs())
 		}
@@ -266,7 +270,11 @@ func TestNoRetry(t *testing.T) {
 					if len(w.errs) != 1 || w.errs[0].Recoverable {
 						t.Errorf("error events %+v", w.errs)
 					}
-					w.none(t) // no usage was stated
+					if c.text == "" {
+						w.none(t) // it costs nothing
+					} else if e := w.only(t); e.Outcome != metrics.Failed || e.Source != metrics.Estimated || e.PromptTokens == 0 || e.CompletionTokens == 0 {
+						t.Errorf("event %+v", e)
+					}
 				})
 		})
 	}
@@ -345,8 +353,11 @@ func TestSlowReaderIsNoTimeout(t *testing.T) {
 		})
 }
 
+// atOnce are the options of a model whose cut streams are not read on.
+var atOnce = &llm.Options{DrainUsage: opt.Off[time.Duration]()}
+
 func TestCloseInterrupts(t *testing.T) {
-	inBubble(t, nil, []scripted.Answer{{Text: "one two three", Delay: time.Second, Usage: counted}},
+	inBubble(t, atOnce, []scripted.Answer{{Text: "one two three", Delay: time.Second, Usage: counted}},
 		func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
 			s := m.Chat(ctx, ask("hi"))
 			if c, err := s.Next(); err != nil || c.Text != "one " {
@@ -362,7 +373,7 @@ func TestCloseInterrupts(t *testing.T) {
 			}
 			synctest.Wait()
 			e := w.only(t)
-			if !e.Cancelled || e.Outcome != metrics.Interrupted || e.TotalTokens != 0 || e.Duration != time.Second/2 {
+			if !e.Cancelled || e.Outcome != metrics.Interrupted || e.Source != metrics.Estimated || e.Duration != time.Second/2 {
 				t.Errorf("event %+v", e)
 			}
 			if l := script.Ledger(); l[0].End != scripted.Cut {
@@ -372,7 +383,7 @@ func TestCloseInterrupts(t *testing.T) {
 }
 
 func TestEndOfContextInterrupts(t *testing.T) {
-	inBubble(t, nil, []scripted.Answer{{Text: "one two", TTFT: 5 * time.Second, EarlyUsage: counted}},
+	inBubble(t, atOnce, []scripted.Answer{{Text: "one two", TTFT: 5 * time.Second, EarlyUsage: counted}},
 		func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
 			ctx, cancel := context.WithTimeout(ctx, time.Second)
 			defer cancel()
@@ -421,21 +432,21 @@ func TestInterruptedBackoffIsAccounted(t *testing.T) {
 }
 
 func TestEarlyUsageOfInterruptedAnswerIsBooked(t *testing.T) {
-	inBubble(t, nil, []scripted.Answer{{Text: "one two", Delay: time.Second, EarlyUsage: &driver.Usage{PromptTokens: 9}}},
+	inBubble(t, atOnce, []scripted.Answer{{Text: "one two", Delay: time.Second, EarlyUsage: &driver.Usage{PromptTokens: 9}}},
 		func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
 			s := m.Chat(ctx, ask("hi"))
 			if _, err := s.Next(); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()
-			if e := w.only(t); e.PromptTokens != 9 || e.TotalTokens != 9 || !e.Cancelled {
+			if e := w.only(t); e.PromptTokens != 9 || e.TotalTokens != 9 || !e.Cancelled || e.Source != metrics.FromProvider {
 				t.Errorf("event %+v", e)
 			}
 		})
 }
 
 func TestDrainFetchesUsageOfCutStream(t *testing.T) {
-	inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Text: "one two three", Delay: 500 * time.Millisecond, Usage: counted}},
+	inBubble(t, nil, []scripted.Answer{{Text: "one two three", Delay: 500 * time.Millisecond, Usage: counted}},
 		func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
 			ctx, cancel := context.WithCancel(ctx)
 			s := m.Chat(ctx, ask("hi"))
@@ -449,7 +460,7 @@ func TestDrainFetchesUsageOfCutStream(t *testing.T) {
 			w.none(t)
 			<-s.Done()
 			e := w.only(t)
-			if !e.Cancelled || e.Outcome != metrics.Interrupted || e.CompletionTokens != 20 || e.Duration != 0 {
+			if !e.Cancelled || e.Outcome != metrics.Interrupted || e.CompletionTokens != 20 || e.Duration != 0 || e.Source != metrics.FromProvider {
 				t.Errorf("event %+v", e)
 			}
 			if l := script.Ledger(); l[0].End != scripted.Whole {
@@ -461,14 +472,17 @@ func TestDrainFetchesUsageOfCutStream(t *testing.T) {
 func TestDrainGivesUp(t *testing.T) {
 	for _, c := range []struct {
 		name string
+		time opt.Value[time.Duration]
 		end  func(m *llm.Model)
 		want time.Duration
 	}{
-		{"after two seconds", func(*llm.Model) {}, 2 * time.Second},
-		{"when the model is closed", func(m *llm.Model) { time.Sleep(time.Second); m.Close() }, time.Second},
+		{"after two seconds", opt.Value[time.Duration]{}, func(*llm.Model) {}, 2 * time.Second},
+		{"when it was told to", opt.Some(3 * time.Second), func(*llm.Model) {}, 3 * time.Second},
+		{"at once when it was told not to", opt.Off[time.Duration](), func(*llm.Model) {}, 0},
+		{"when the model is closed", opt.Value[time.Duration]{}, func(m *llm.Model) { time.Sleep(time.Second); m.Close() }, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Text: "one two", Delay: time.Hour}},
+			inBubble(t, &llm.Options{DrainUsage: c.time}, []scripted.Answer{{Text: "one two", Delay: time.Hour}},
 				func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
 					s := m.Chat(ctx, ask("hi"))
 					if _, err := s.Next(); err != nil {
@@ -476,12 +490,15 @@ func TestDrainGivesUp(t *testing.T) {
 					}
 					start := time.Now()
 					s.Close()
+					if d := time.Since(start); d != 0 {
+						t.Errorf("Close took %v", d)
+					}
 					c.end(m)
 					<-s.Done()
 					if d := time.Since(start); d != c.want {
 						t.Errorf("drained for %v, want %v", d, c.want)
 					}
-					if e := w.only(t); !e.Cancelled || e.TotalTokens != 0 {
+					if e := w.only(t); !e.Cancelled || e.Source != metrics.Estimated || e.TotalTokens == 0 {
 						t.Errorf("event %+v", e)
 					}
 				})
@@ -494,7 +511,7 @@ func TestDrainReadsPastAFullBuffer(t *testing.T) {
 	for i := range chunks {
 		chunks[i].Text = "x"
 	}
-	inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Chunks: chunks, Usage: counted}},
+	inBubble(t, nil, []scripted.Answer{{Chunks: chunks, Usage: counted}},
 		func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
 			s := m.Chat(ctx, ask("hi"))
 			synctest.Wait()
@@ -507,7 +524,7 @@ func TestDrainReadsPastAFullBuffer(t *testing.T) {
 }
 
 func TestNothingIsDrainedBetweenAttempts(t *testing.T) {
-	inBubble(t, &llm.Options{DrainUsage: true}, []scripted.Answer{{Fault: &scripted.Fault{InChat: true, Err: status(500)}}},
+	inBubble(t, nil, []scripted.Answer{{Fault: &scripted.Fault{InChat: true, Err: status(500)}}},
 		func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
 			s := m.Chat(ctx, ask("hi"))
 			synctest.Wait()
@@ -590,9 +607,11 @@ func TestUsageKeepsItsRules(t *testing.T) {
 func TestLeavingTheLoopClosesTheStream(t *testing.T) {
 	inBubble(t, nil, []scripted.Answer{{Text: "one two three", Delay: time.Second}},
 		func(t *testing.T, m *llm.Model, script *scripted.LLM, w *witness, ctx context.Context) {
-			for range m.Chat(ctx, ask("hi")).All() {
+			s := m.Chat(ctx, ask("hi"))
+			for range s.All() {
 				break
 			}
+			<-s.Done()
 			if e := w.only(t); !e.Cancelled {
 				t.Errorf("event %+v", e)
 			}

@@ -15,6 +15,24 @@ type Recorder interface {
 	Record(ctx context.Context, e Event)
 }
 
+// Expecter is implemented by recorders that wait for what is still to come.
+type Expecter interface {
+	// Expect is told of work whose event may come after its caller has left. done is called once: after
+	// the event was recorded, or when there will be none. Both may be called from any goroutine, and
+	// under locks.
+	Expect() (done func())
+}
+
+// Expect tells the recorder of ctx of work whose event may come after its caller has left, such as a
+// request that was cut and still waits for its usage. Call done when the event was recorded, or there
+// will be none; it must come, within seconds of the end of ctx.
+func Expect(ctx context.Context) (done func()) {
+	if x, ok := scopeOf(ctx).rec.(Expecter); ok {
+		return x.Expect()
+	}
+	return func() {}
+}
+
 // scope is what a context knows. It is never changed.
 type scope struct {
 	rec  Recorder

@@ -20,8 +20,7 @@ const (
 	idleLimit  = time.Second     // its speeches, which were interrupted
 	hookLimit  = 3 * time.Second // turns that are in a hook
 	closeWait  = 5 * time.Second // anything else
-	usageWait  = 3 * time.Second // a stream that was cut and still waits for its usage
-
+	usageWait  = 5 * time.Second // requests that were cut and still wait for their usage
 )
 
 var errClosedWhileStarting = errors.New("closed while it was starting")
@@ -194,6 +193,7 @@ func (r *run) tearDown() {
 	await(r.turnsDone, hookLimit, nil) // hooks are not cancelled while they may still come to their end
 	r.cancel()
 	waitFor(&r.wg, closeWait, func() { r.log.Error("session closed although goroutines of it still run") })
+	await(r.pending.over(), usageWait, func() { r.log.Warn("session closes although the usage of some calls is not known yet") })
 	told := make(chan struct{})
 	hangUp := false
 	var closing []<-chan struct{} // toolsets

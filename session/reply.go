@@ -250,10 +250,7 @@ func (sp *speech) askModel(ctx context.Context, st *step, g *generation, req *ll
 			if sp.discard.Load() {
 				s.Discard()
 			}
-			defer func() {
-				s.Close()
-				act.r.goDo("usage", func() { await(s.Done(), usageWait, nil) }) // the report waits for it
-			}()
+			defer s.Close()
 			s.All()(yield)
 		}
 	}

@@ -400,7 +400,7 @@ func TestTurnInAHookIsKeptAtClose(t *testing.T) {
 func TestReportWaitsForTheUsageOfCutStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "one two three four five six seven eight"})
-		c.opt.LLM = llm.New(c.llm, &llm.Options{DrainUsage: true})
+		c.opt.LLM = llm.New(c.llm, &llm.Options{DrainUsage: opt.Some(2 * time.Second)})
 		c.start(nil)
 		c.s.GenerateReply(agent.Reply{UserInput: "go"})
 		c.until(0.35)

@@ -38,6 +38,7 @@ type run struct {
 	turns     *mailbox          // user turns, worked on one after another
 	events    *mailbox          // on their way to the listeners
 	spent     metrics.Collector // of this run alone
+	pending   pending           // what the report waits for
 	pricedAt  time.Time         // of the prices
 	watch     watch             // over the budgets
 	done      chan struct{}
@@ -306,6 +307,9 @@ func (r *run) tell(e Event, after func()) {
 }
 
 func at(t time.Time) At { return At{CreatedAt: t} }
+
+// Expect implements metrics.Expecter.
+func (r *run) Expect() (done func()) { return r.pending.begin() }
 
 // Record implements metrics.Recorder. It is called from every goroutine.
 func (r *run) Record(ctx context.Context, e metrics.Event) {

@@ -249,7 +249,7 @@ func (r *run) book(ctx context.Context) {
 		e.AcquireTime, e.ConnectionReused = r.conn.Acquired()
 	}
 	if u := r.result.Usage; u != nil {
-		e.Source = metrics.FromProvider
+		e.Source, e.Raw = metrics.FromProvider, u.Raw
 		e.InputTokens, e.OutputTokens = u.InputTokens, u.OutputTokens
 		if u.AudioDuration > 0 {
 			e.AudioDuration = u.AudioDuration

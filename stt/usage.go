@@ -56,7 +56,7 @@ func (u *usage) settle() *metrics.STT {
 // reported books what the provider states.
 func (u *usage) reported(r UsageReport) *metrics.STT {
 	e := u.event(metrics.FromProvider)
-	e.InputTokens, e.OutputTokens = r.InputTokens, r.OutputTokens
+	e.InputTokens, e.OutputTokens, e.Raw = r.InputTokens, r.OutputTokens, r.Raw
 	if r.AudioDuration > 0 {
 		covered := min(r.AudioDuration, u.ahead)
 		u.ahead -= covered

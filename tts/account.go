@@ -24,6 +24,7 @@ type account struct {
 	most     int64     // characters of the attempt that sent most
 	total    int64     // characters of all attempts
 	stated   driver.UsageReport
+	raw      []metrics.Raw
 	isStated bool
 	finished bool
 }
@@ -113,6 +114,7 @@ func (a *account) reported(u driver.UsageReport) {
 	a.stated.Characters += u.Characters
 	a.stated.InputTokens += u.InputTokens
 	a.stated.OutputTokens += u.OutputTokens
+	a.raw = append(a.raw, u.Raw)
 }
 
 // request notes the provider's id of the request.
@@ -147,7 +149,7 @@ func (a *account) closeWith(o metrics.Outcome) *metrics.TTS {
 		e.CharactersCount = a.total
 	}
 	if a.isStated {
-		e.Source = metrics.FromProvider
+		e.Source, e.Raw = metrics.FromProvider, metrics.JoinRaw(a.raw...)
 		e.InputTokens, e.OutputTokens = a.stated.InputTokens, a.stated.OutputTokens
 		if a.stated.Characters > 0 {
 			e.CharactersCount = a.stated.Characters

@@ -21,8 +21,13 @@ func Start(t testing.TB, p fault.Plan) *Server {
 }
 
 // LLM is what clients were told that language models cost, as llmtest wants it.
-func (s *Server) LLM() (u driver.Usage) {
-	for _, m := range s.Ledger.Stated().Models {
+func (s *Server) LLM() driver.Usage { return thought(s.Ledger.Stated()) }
+
+// LLMBilled is what language models are billed for.
+func (s *Server) LLMBilled() driver.Usage { return thought(s.Ledger.Billed()) }
+
+func thought(all metrics.Usage) (u driver.Usage) {
+	for _, m := range all.Models {
 		if l, ok := m.(metrics.LLMUsage); ok {
 			u.PromptTokens += l.InputTokens
 			u.PromptCachedTokens += l.InputCachedTokens

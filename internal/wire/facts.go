@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"net/http/httptrace"
 	"sync"
 	"time"
@@ -83,6 +84,15 @@ func (t *trace) facts() (Facts, bool) {
 	}
 	f.Wait = max(f.Acquire-f.DNS-f.Dial-f.TLS, 0)
 	return f, true
+}
+
+// Stated is a number in which a provider told its usage, in the form of metrics.Header.Raw.
+func Stated(name string, v float64) metrics.Raw {
+	doc, err := json.Marshal(map[string]float64{name: v})
+	if err != nil {
+		return "" // no number
+	}
+	return metrics.RawOf(doc)
 }
 
 // record books the acquisition of a connection, once per acquisition.

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 )
 
@@ -92,5 +93,7 @@ type Usage struct {
 	CacheCreationTokens int64
 	CompletionTokens    int64
 	TotalTokens         int64
-	Measured            bool // counted by the driver, not stated by a provider
+	PromptOnly          bool        // stated before the answer: CompletionTokens does not count it
+	Measured            bool        // counted by the driver, not stated by a provider
+	Raw                 metrics.Raw // what the provider wrote; see metrics.RawOf
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/opt"
 )
 
 // testCase is one expectation; rule is the sentence that explains it.
@@ -28,7 +29,7 @@ var cases = []testCase{
 	{"info", `Info has a label of the form "plugin.Kind", a lower-case provider and a model.`, Scene{}, checkInfo},
 	{"text", "a text arrives whole and ends with io.EOF, again and again.", Scene{}, checkText},
 	{"tool call", "a tool call arrives complete: name, call id, and a JSON object as arguments.", Scene{Tool: true}, checkToolCall},
-	{"usage", "the usage that the provider states is booked once, with the real model's name.", Scene{}, checkUsage},
+	{"usage", "the usage that the provider states is booked once, with the real model's name, and in its own words beside.", Scene{}, checkUsage},
 	{"usage of a tool call", "a tool call costs what the provider states.", Scene{Tool: true}, func(k *kit) {
 		if _, _, err := k.chat(0).Collect(); err != nil {
 			k.broken("the request failed: %v", err)
@@ -40,6 +41,8 @@ var cases = []testCase{
 	{"request untouched", "the driver does not change the request.", Scene{}, checkUntouched},
 	{"parallel requests", "requests at the same time do not get into each other's way.", Scene{}, checkParallel},
 	{"close", "closing a stream ends a read that waits, may be done twice, and from another goroutine.", Scene{Fault: fault.Stall, Times: 1}, checkClose},
+	{"cut", "an answer that is cut is read on in the background, so that what the provider states in the end is booked.", Scene{}, checkCut},
+	{"cut in a stall", "of an answer that is cut and does not go on, what was not stated is estimated.", Scene{Fault: fault.Stall, Times: 1}, checkCutInAStall},
 	{"context", "the end of the context ends the request at once.", Scene{Fault: fault.Stall, Times: 1}, checkContext},
 	{"ended context", "nothing is sent when the context is over before.", Scene{}, checkEndedContext},
 	{"refused", "a refused connection is a connection error, and trying again may help.", Scene{Fault: fault.Refuse, Times: 1}, retried(model.KindConnection)},
@@ -63,7 +66,7 @@ var cases = []testCase{
 		Scene{Fault: fault.Reset, Times: 99}, cutShort(model.KindConnection)},
 	{"stall", "a provider that falls silent in the middle of a text is given up after the timeout, and the request is not sent again.",
 		Scene{Fault: fault.Stall, Times: 99}, cutShort(model.KindTimeout)},
-	{"usage missing", "an answer whose usage is not stated is good and costs nothing that we know of.", Scene{Fault: fault.UsageMissing, Times: 1}, whole},
+	{"usage missing", "an answer whose usage is not stated is good, and its cost is estimated.", Scene{Fault: fault.UsageMissing, Times: 1}, whole},
 	{"usage repeated", "usage that is stated twice is booked once.", Scene{Fault: fault.UsageRepeated, Times: 1}, whole},
 	{"double final", "an answer that ends twice is the same as one that ends once.", Scene{Fault: fault.DoubleFinal, Times: 1}, whole},
 }
@@ -110,6 +113,9 @@ func checkUsage(k *kit) {
 	e, i := k.event(), k.model.Info()
 	if e.Metadata != (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}) || e.Outcome != metrics.Delivered {
 		k.broken("the event was %+v", e)
+	}
+	if k.stage.Usage != nil && e.Raw == "" {
+		k.broken("what the provider wrote about the usage is not there")
 	}
 	if e.TTFT < 0 || e.TTFT > e.Duration {
 		k.broken("the first token came after %v of %v", e.TTFT, e.Duration)
@@ -201,6 +207,42 @@ func (k *kit) open(ctx context.Context) driver.Stream {
 			return s
 		}
 	}
+}
+
+func checkCut(k *kit) {
+	k.cut(k.model)
+	k.booked()
+	if e := k.event(); k.stage.Usage != nil && e.Source == metrics.Estimated {
+		k.broken("the event was %+v", e)
+	}
+}
+
+func checkCutInAStall(k *kit) {
+	m := llm.New(k.stage.LLM, &llm.Options{DrainUsage: opt.Some(patience / 2)})
+	defer m.Close()
+	k.cut(m)
+	k.estimated()
+}
+
+// cut reads some text of m and leaves.
+func (k *kit) cut(m *llm.Model) {
+	k.Helper()
+	s := m.Chat(k.ctx, request(false))
+	for {
+		c, err := s.Next()
+		if err != nil {
+			k.Fatalf("there was no text: %v", err)
+		}
+		if c.Text != "" {
+			break
+		}
+	}
+	s.Close()
+	<-s.Done()
+	if e := k.event(); e.Outcome != metrics.Interrupted || !e.Cancelled {
+		k.broken("the event was %+v", e)
+	}
+	k.attempts(0)
 }
 
 // drained reads on in the background and tells the error at the end.
@@ -297,7 +339,7 @@ func checkUnauthorized(k *kit) {
 	k.attempts(1)
 }
 
-// cutShort expects part of the text and then an error, and only what was stated to be booked.
+// cutShort expects part of the text and then an error, and about that to be booked.
 func cutShort(kind model.ErrorKind) func(k *kit) {
 	return func(k *kit) {
 		text, _ := k.failure(k.chat(3), kind)
@@ -305,6 +347,10 @@ func cutShort(kind model.ErrorKind) func(k *kit) {
 			k.broken("the text before was %q", text)
 		}
 		k.attempts(1)
+		k.estimated()
+		if e := k.event(); e.Outcome != metrics.Failed || e.Cancelled {
+			k.broken("the event was %+v", e)
+		}
 	}
 }
 

@@ -140,6 +140,10 @@ func (k *kit) event() *metrics.LLM {
 func (k *kit) booked() {
 	k.Helper()
 	e := k.event()
+	if e.Source == metrics.Estimated {
+		k.estimated()
+		return
+	}
 	if k.stage.Usage == nil {
 		return
 	}
@@ -148,9 +152,32 @@ func (k *kit) booked() {
 		CompletionTokens: e.CompletionTokens, TotalTokens: e.TotalTokens,
 	}
 	want := k.stage.Usage()
-	want.Measured = false
+	want.Measured, want.PromptOnly, want.Raw = false, false, ""
 	if got != want {
 		k.broken("%+v was booked, and %+v is what the provider stated", got, want)
+	}
+}
+
+// estimated compares the event roughly with what the provider bills: by half, and by ten tokens, since
+// the model has not told anything to learn from, and what is on its way to a connection that breaks is
+// billed and does not come.
+func (k *kit) estimated() {
+	k.Helper()
+	if k.stage.Billed == nil {
+		return
+	}
+	e, want := k.event(), k.stage.Billed()
+	for range 500 { // the provider has to notice that we left
+		if want.TotalTokens > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+		want = k.stage.Billed()
+	}
+	near := func(got, want int64) bool { return max(got-want, want-got) <= want/2+10 }
+	if !near(e.PromptTokens, want.PromptTokens) || !near(e.CompletionTokens, want.CompletionTokens) || e.TotalTokens == 0 {
+		k.broken("%d and %d tokens were booked, from %s, and the provider bills %d and %d",
+			e.PromptTokens, e.CompletionTokens, e.Source, want.PromptTokens, want.CompletionTokens)
 	}
 }
 

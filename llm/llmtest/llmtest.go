@@ -44,6 +44,9 @@ type Stage struct {
 	Text string
 	// Usage is the sum of what the provider stated so far, its ledger; nil skips those checks.
 	Usage func() driver.Usage
+	// Billed is the sum of what the provider bills, whether it stated it or not; nil skips the checks of
+	// what is estimated.
+	Billed func() driver.Usage
 	// Dials is how many connections the provider accepted; nil skips the check of connection events.
 	Dials func() int
 	// Secrets must appear in no error: the key the driver was given.

@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/opt"
 )
 
 // harness runs the conformance kit on the model that needs no sandbox: it is one.
@@ -25,7 +26,7 @@ func (harness) Stage(_ *testing.T, s llmtest.Scene) *llmtest.Stage {
 	good := scripted.Answer{
 		Text:  "It is sunny in Paris.",
 		Delay: 10 * time.Millisecond,
-		Usage: &driver.Usage{PromptTokens: 20, PromptCachedTokens: 8, CompletionTokens: 6, TotalTokens: 26},
+		Usage: &driver.Usage{PromptTokens: 20, PromptCachedTokens: 8, CompletionTokens: 6, TotalTokens: 26, Raw: `{"words":6}`},
 	}
 	text := good.Text
 	if s.Tool {
@@ -96,7 +97,7 @@ func TestLedgerKnowsWhatWasServed(t *testing.T) {
 			{ID: "mine", Text: "cut off here", Delay: time.Second},
 			{Text: "broken", Fault: &scripted.Fault{Err: io.ErrUnexpectedEOF}},
 		}})
-		m := llm.New(l, nil)
+		m := llm.New(l, &llm.Options{DrainUsage: opt.Off[time.Duration]()})
 		defer m.Close()
 		start := time.Now()
 		if text, _, err := m.Chat(t.Context(), &llm.Request{Messages: hello().Messages}).Collect(); text != "hello you" || err != nil {

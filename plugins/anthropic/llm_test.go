@@ -29,7 +29,7 @@ func (harness) Stage(t *testing.T, s llmtest.Scene) *llmtest.Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &llmtest.Stage{LLM: m, Text: anthropicbox.Text, Usage: box.LLM, Dials: box.Dials, Secrets: []string{box.Key}}
+	return &llmtest.Stage{LLM: m, Text: anthropicbox.Text, Usage: box.LLM, Billed: box.LLMBilled, Dials: box.Dials, Secrets: []string{box.Key}}
 }
 
 // ask sends a conversation to a sandbox and returns what reached it.

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -40,6 +41,15 @@ type usage struct {
 	CacheCreation *int64 `json:"cache_creation_input_tokens"`
 	CacheRead     *int64 `json:"cache_read_input_tokens"`
 	Output        *int64 `json:"output_tokens"`
+
+	words json.RawMessage
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *usage) UnmarshalJSON(b []byte) error {
+	type plain usage
+	u.words = bytes.Clone(b)
+	return json.Unmarshal(b, (*plain)(u))
 }
 
 // errStop is what message_stop gives.
@@ -60,6 +70,7 @@ type stream struct {
 	input  []byte // of a tool_use
 	kept   []*block
 	total  struct{ input, creation, read, output int64 }
+	words  map[string]json.RawMessage // the same as it was stated
 	ready  []*driver.Chunk
 	last   bool // a reason to stop was given
 	end    error
@@ -118,7 +129,7 @@ func (s *stream) take(data []byte) error {
 	case "message_start":
 		if e.Message != nil {
 			s.id = e.Message.ID
-			s.count(e.Message.Usage)
+			s.count(e.Message.Usage, false)
 		}
 	case "content_block_start":
 		s.block, s.input = e.Block, nil
@@ -130,7 +141,7 @@ func (s *stream) take(data []byte) error {
 	case "content_block_stop":
 		s.complete()
 	case "message_delta":
-		s.count(e.Usage)
+		s.count(e.Usage, e.Usage != nil && e.Usage.Output != nil)
 		if d := e.Delta; d != nil && d.StopReason != "" {
 			s.last = true
 			if d.StopReason == "refusal" {
@@ -148,7 +159,7 @@ func (s *stream) take(data []byte) error {
 }
 
 // count states what is known of the price, so that an answer that is cut short is paid too.
-func (s *stream) count(u *usage) {
+func (s *stream) count(u *usage, final bool) {
 	if u == nil {
 		return
 	}
@@ -158,10 +169,12 @@ func (s *stream) count(u *usage) {
 			*to = *from
 		}
 	}
+	_ = json.Unmarshal(u.words, &s.words) // an object, or u would not be there; what is new replaces what was
+	raw, _ := json.Marshal(s.words)
 	prompt := t.input + t.creation + t.read
 	s.put(&driver.Chunk{Usage: &driver.Usage{
 		PromptTokens: prompt, PromptCachedTokens: t.read, CacheCreationTokens: t.creation,
-		CompletionTokens: t.output, TotalTokens: prompt + t.output,
+		CompletionTokens: t.output, TotalTokens: prompt + t.output, PromptOnly: !final, Raw: metrics.RawOf(raw),
 	}})
 }
 

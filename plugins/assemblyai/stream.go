@@ -115,7 +115,7 @@ func (s *stream) take(m *message) error {
 			s.end(s.last)
 		}
 		if d := wire.Seconds(m.Duration); d > 0 {
-			s.tell(driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d}})
+			s.tell(driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d, Raw: wire.Stated("audio_duration_seconds", m.Duration)}})
 		}
 	}
 	return s.r.refused(m)

@@ -56,7 +56,7 @@ func (r *recognizer) result(body []byte, language string, d time.Duration) (*dri
 	}
 	res := &driver.Result{RequestID: a.Metadata.RequestID}
 	if a.Metadata.Duration > 0 {
-		res.Usage = &driver.UsageReport{AudioDuration: wire.Seconds(a.Metadata.Duration)}
+		res.Usage = &driver.UsageReport{AudioDuration: wire.Seconds(a.Metadata.Duration), Raw: wire.Stated("duration", a.Metadata.Duration)}
 	}
 	if len(a.Results.Channels) == 0 {
 		return nil, r.Protocol("transcribe", "answer has no channel")

@@ -141,7 +141,7 @@ func (s *stream) take(m *message) error {
 		}
 		s.over = true
 		if m.Duration > 0 {
-			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: wire.Seconds(m.Duration)}})
+			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: wire.Seconds(m.Duration), Raw: wire.Stated("duration", m.Duration)}})
 		}
 	}
 	return m.err(s.peer, "transcribe", m.Type)

@@ -36,12 +36,21 @@ type usage struct {
 	Candidates int64 `json:"candidatesTokenCount"`
 	Thoughts   int64 `json:"thoughtsTokenCount"`
 	Total      int64 `json:"totalTokenCount"`
+
+	raw metrics.Raw
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *usage) UnmarshalJSON(b []byte) error {
+	type plain usage
+	u.raw = metrics.RawOf(b)
+	return json.Unmarshal(b, (*plain)(u))
 }
 
 func (u *usage) driver() *driver.Usage {
 	return &driver.Usage{
 		PromptTokens: u.Prompt + u.ToolUse, PromptCachedTokens: u.Cached,
-		CompletionTokens: u.Candidates + u.Thoughts, TotalTokens: u.Total,
+		CompletionTokens: u.Candidates + u.Thoughts, TotalTokens: u.Total, Raw: u.raw,
 	}
 }
 

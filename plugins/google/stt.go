@@ -191,7 +191,7 @@ func (r *recognizer) Recognize(ctx context.Context, f audio.Frame, o driver.Opti
 func (r *recognizer) result(a *answer) *driver.Result {
 	res := &driver.Result{RequestID: a.requestID}
 	if a.billed > 0 {
-		res.Usage = &driver.UsageReport{AudioDuration: a.billed}
+		res.Usage = &driver.UsageReport{AudioDuration: a.billed, Raw: wire.Stated("total_billed_duration", a.billed.Seconds())}
 	}
 	for i := range a.results {
 		if p := a.results[i].alternative(0, 0); p.Text != "" && r.trusts(p.Confidence) {

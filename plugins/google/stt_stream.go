@@ -326,7 +326,7 @@ func (s *stream) take(c *call, a *answer) {
 	}
 	if d := a.billed - c.billed; d > 0 {
 		c.billed = a.billed
-		s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d}})
+		s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d, Raw: wire.Stated("total_billed_duration", a.billed.Seconds())}})
 	}
 	c.requestID = cmp.Or(a.requestID, c.requestID)
 	for _, e := range s.events[from:] {

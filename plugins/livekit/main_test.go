@@ -67,7 +67,7 @@ func (chatHarness) Stage(t *testing.T, s llmtest.Scene) *llmtest.Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &llmtest.Stage{LLM: m.Driver(), Text: openaibox.ChatText, Usage: box.LLM, Dials: box.Dials, Secrets: []string{box.Key}}
+	return &llmtest.Stage{LLM: m.Driver(), Text: openaibox.ChatText, Usage: box.LLM, Billed: box.LLMBilled, Dials: box.Dials, Secrets: []string{box.Key}}
 }
 
 func TestSTTConformance(t *testing.T) {

@@ -35,10 +35,19 @@ type responseUsage struct {
 	} `json:"input_tokens_details"`
 	OutputTokens int64 `json:"output_tokens"`
 	TotalTokens  int64 `json:"total_tokens"`
+
+	raw metrics.Raw
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *responseUsage) UnmarshalJSON(b []byte) error {
+	type plain responseUsage
+	u.raw = metrics.RawOf(b)
+	return json.Unmarshal(b, (*plain)(u))
 }
 
 func (u *responseUsage) driver() *driver.Usage {
-	d := &driver.Usage{PromptTokens: u.InputTokens, CompletionTokens: u.OutputTokens, TotalTokens: u.TotalTokens}
+	d := &driver.Usage{PromptTokens: u.InputTokens, CompletionTokens: u.OutputTokens, TotalTokens: u.TotalTokens, Raw: u.raw}
 	if u.InputDetails != nil {
 		d.PromptCachedTokens = u.InputDetails.CachedTokens
 	}

@@ -38,7 +38,7 @@ func (h responsesHarness) Stage(t *testing.T, s llmtest.Scene) *llmtest.Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &llmtest.Stage{LLM: c, Text: openaibox.ChatText, Usage: box.LLM, Dials: box.Dials, Secrets: []string{box.Key}}
+	return &llmtest.Stage{LLM: c, Text: openaibox.ChatText, Usage: box.LLM, Billed: box.LLMBilled, Dials: box.Dials, Secrets: []string{box.Key}}
 }
 
 // served is a sandbox with a model that asks it; seen are the requests that were answered.
@@ -261,7 +261,8 @@ func TestResponseEvents(t *testing.T) {
 		`{"type":"response.refusal.delta","delta":"I will not."}`,
 		`{"type":"response.output_item.done","item":{"type":"reasoning","summary":[],"encrypted_content":null}}`,
 		`{"type":"response.completed","response":{"id":"resp_1","output":[{"type":"function_call","call_id":"x","name":"a","arguments":""}],"usage":{"input_tokens":5,"output_tokens":2,"total_tokens":7,"input_tokens_details":null}}}`)}, ResponsesOptions{})
-	if a.err != nil || a.text != "I will not." || len(a.calls) != 1 || a.calls[0].Arguments != "{}" || *a.usage != (driver.Usage{PromptTokens: 5, CompletionTokens: 2, TotalTokens: 7}) || len(a.ids) != 1 || !a.ids["resp_1"] {
+	if a.err != nil || a.text != "I will not." || len(a.calls) != 1 || a.calls[0].Arguments != "{}" || *a.usage != (driver.Usage{PromptTokens: 5, CompletionTokens: 2, TotalTokens: 7,
+		Raw: `{"input_tokens":5,"output_tokens":2,"total_tokens":7,"input_tokens_details":null}`}) || len(a.ids) != 1 || !a.ids["resp_1"] {
 		t.Fatalf("%+v", a)
 	}
 }

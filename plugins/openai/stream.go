@@ -89,11 +89,20 @@ type chatUsage struct {
 		CacheWriteTokens int64 `json:"cache_write_tokens"` // OpenRouter
 	} `json:"prompt_tokens_details"`
 	PromptCacheHitTokens int64 `json:"prompt_cache_hit_tokens"` // DeepSeek
+
+	raw metrics.Raw
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *chatUsage) UnmarshalJSON(b []byte) error {
+	type plain chatUsage
+	u.raw = metrics.RawOf(b)
+	return json.Unmarshal(b, (*plain)(u))
 }
 
 func (u *chatUsage) driver() *driver.Usage {
 	d := &driver.Usage{PromptTokens: u.PromptTokens, CompletionTokens: u.CompletionTokens, TotalTokens: u.TotalTokens,
-		PromptCachedTokens: u.PromptCacheHitTokens}
+		PromptCachedTokens: u.PromptCacheHitTokens, Raw: u.raw}
 	if p := u.PromptTokensDetails; p != nil {
 		d.PromptCachedTokens, d.CacheCreationTokens = max(p.CachedTokens, d.PromptCachedTokens), p.CacheWriteTokens
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/wire"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/stt"
@@ -236,10 +237,19 @@ type transcriptionUsage struct {
 	InputTokens  int64   `json:"input_tokens"`
 	OutputTokens int64   `json:"output_tokens"`
 	Seconds      float64 `json:"seconds"`
+
+	raw metrics.Raw
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (u *transcriptionUsage) UnmarshalJSON(b []byte) error {
+	type plain transcriptionUsage
+	u.raw = metrics.RawOf(b)
+	return json.Unmarshal(b, (*plain)(u))
 }
 
 func (u *transcriptionUsage) driver() driver.UsageReport {
-	return driver.UsageReport{AudioDuration: seconds(u.Seconds), InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
+	return driver.UsageReport{AudioDuration: seconds(u.Seconds), InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, Raw: u.raw}
 }
 
 // result understands the answer to a request in a language.

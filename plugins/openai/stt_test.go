@@ -146,8 +146,10 @@ func TestTranscriptionAnswers(t *testing.T) {
 		body string
 		want driver.Result
 	}{
-		"tokens":   {`{"text":" Hi. ","usage":{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19,"input_token_details":{"audio_tokens":14}}}`, driver.Result{Alternative: driver.Alternative{Text: "Hi."}, Usage: &driver.UsageReport{InputTokens: 14, OutputTokens: 5}}},
-		"duration": {`{"text":"Hi.","usage":{"type":"duration","seconds":2}}`, driver.Result{Alternative: driver.Alternative{Text: "Hi."}, Usage: &driver.UsageReport{AudioDuration: 2 * time.Second}}},
+		"tokens": {`{"text":" Hi. ","usage":{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19,"input_token_details":{"audio_tokens":14}}}`, driver.Result{Alternative: driver.Alternative{Text: "Hi."}, Usage: &driver.UsageReport{InputTokens: 14, OutputTokens: 5,
+			Raw: `{"type":"tokens","input_tokens":14,"output_tokens":5,"total_tokens":19,"input_token_details":{"audio_tokens":14}}`}}},
+		"duration": {`{"text":"Hi.","usage":{"type":"duration","seconds":2}}`, driver.Result{Alternative: driver.Alternative{Text: "Hi."}, Usage: &driver.UsageReport{AudioDuration: 2 * time.Second,
+			Raw: `{"type":"duration","seconds":2}`}}},
 		"Groq": {`{"text":"Hallo.","language":"German","duration":1,"x_groq":{"id":"req_1"},"segments":[{"start":0.5,"end":0.75},{"start":0.75,"end":1}]}`,
 			driver.Result{RequestID: "req_1", Alternative: driver.Alternative{Text: "Hallo.", Language: "de", Start: 500 * time.Millisecond, End: time.Second}}},
 		"words": {`{"text":"Hi you","language":"klingon","words":[{"word":"Hi","start":0.25,"end":0.5},{"word":" you","start":0.5,"end":1}]}`,
@@ -256,7 +258,7 @@ func TestRealtimeEvents(t *testing.T) {
 		t.Fatalf("%v, %v", kinds(got), err)
 	}
 	a := got[4].Alternatives[0]
-	if got[0].SpeechStart != 200*time.Millisecond || got[2].Text() != "Hi" || got[3].Usage != (driver.UsageReport{InputTokens: 7, OutputTokens: 3}) ||
+	if got[0].SpeechStart != 200*time.Millisecond || got[2].Text() != "Hi" || got[3].Usage != (driver.UsageReport{InputTokens: 7, OutputTokens: 3, Raw: `{"type":"tokens","input_tokens":7,"output_tokens":3}`}) ||
 		a.Text != "Hi you" || a.Language != "en" || a.Start != 200*time.Millisecond || a.End != 900*time.Millisecond || got[4].RequestID != "i" {
 		t.Fatalf("%+v %+v", got[3], got[4])
 	}

@@ -171,10 +171,7 @@ func (s *speechEvents) take() error {
 		Audio []byte          `json:"audio"`
 		Delta []byte          `json:"delta"`
 		Error json.RawMessage `json:"error"`
-		Usage *struct {
-			InputTokens  int64 `json:"input_tokens"`
-			OutputTokens int64 `json:"output_tokens"`
-		} `json:"usage"`
+		Usage json.RawMessage `json:"usage"`
 	}
 	if err := json.Unmarshal(data, &e); err != nil {
 		return s.d.Protocol("speak", "event cannot be read: %v", err)
@@ -189,8 +186,15 @@ func (s *speechEvents) take() error {
 			s.audio = e.Delta
 		}
 	case e.Type == "speech.audio.done":
-		if u := e.Usage; u != nil {
-			s.usage = &driver.UsageReport{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens}
+		if !isNull(e.Usage) {
+			var u struct {
+				InputTokens  int64 `json:"input_tokens"`
+				OutputTokens int64 `json:"output_tokens"`
+			}
+			if err := json.Unmarshal(e.Usage, &u); err != nil {
+				return s.d.Protocol("speak", "usage cannot be read: %v", err)
+			}
+			s.usage = &driver.UsageReport{InputTokens: u.InputTokens, OutputTokens: u.OutputTokens, Raw: metrics.RawOf(e.Usage)}
 		}
 		return io.EOF
 	}

@@ -136,7 +136,7 @@ func TestSpeechByContentType(t *testing.T) {
 			if h.err != nil || !slices.Equal(h.data, c.data) || h.rate != c.rate {
 				t.Fatalf("%+v", h)
 			}
-			if (h.usage != nil) != c.usage || c.usage && *h.usage != (driver.UsageReport{InputTokens: 3, OutputTokens: 9}) {
+			if (h.usage != nil) != c.usage || c.usage && *h.usage != (driver.UsageReport{InputTokens: 3, OutputTokens: 9, Raw: `{"input_tokens":3,"output_tokens":9,"total_tokens":12}`}) {
 				t.Fatalf("usage %+v", h.usage)
 			}
 		})

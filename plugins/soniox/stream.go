@@ -113,7 +113,7 @@ func (s *stream) take(m *message) error {
 		s.end()
 		s.over = true
 		if d := wire.Seconds(m.TotalMS / 1000); d > 0 {
-			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d}})
+			s.tell(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d, Raw: wire.Stated("total_audio_proc_ms", m.TotalMS)}})
 		}
 	}
 	return nil

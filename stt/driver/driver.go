@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 )
 
@@ -137,6 +138,7 @@ type UsageReport struct {
 	AudioDuration time.Duration
 	InputTokens   int64
 	OutputTokens  int64
+	Raw           metrics.Raw // what the provider wrote; see metrics.RawOf
 }
 
 // Result is the answer of a Recognizer.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 )
 
@@ -75,6 +76,7 @@ type UsageReport struct {
 	Characters   int64
 	InputTokens  int64
 	OutputTokens int64
+	Raw          metrics.Raw // what the provider wrote; see metrics.RawOf
 }
 
 // Connected is implemented by streams that took a connection to open. Package tts asks once, after

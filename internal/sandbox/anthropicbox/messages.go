@@ -155,7 +155,11 @@ func (a *answering) block(begin map[string]any, deltas ...map[string]any) bool {
 		return false
 	}
 	for _, d := range deltas {
-		a.output++
+		for _, k := range []string{"text", "thinking", "partial_json"} {
+			if s, ok := d[k].(string); ok {
+				a.output += sandbox.AnthropicTokens.Count(s)
+			}
+		}
 		if !a.out.Event("content_block_delta", map[string]any{"type": "content_block_delta", "index": a.index, "delta": d}) {
 			return false
 		}
@@ -187,6 +191,7 @@ func (a *answering) text(text string) bool {
 
 func (a *answering) call(t driver.ToolCall) bool {
 	half := len(t.Arguments) / 2
+	a.output += 20 + sandbox.AnthropicTokens.Count(t.Name)
 	return a.block(map[string]any{"type": "tool_use", "id": t.CallID, "name": t.Name, "input": map[string]any{}},
 		map[string]any{"type": "input_json_delta", "partial_json": ""},
 		map[string]any{"type": "input_json_delta", "partial_json": t.Arguments[:half]},

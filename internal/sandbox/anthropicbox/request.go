@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/parley-go/parley/internal/sandbox"
 )
 
 // Request is the body of a request. It has the fields that the provider takes, of those that we send.
@@ -250,18 +252,29 @@ func one(c *Cache) int {
 	return 1
 }
 
-// tokens is what the prompt costs: a token for each word, and four for each message.
+// toolPrompt is the instructions that come with tools, in tokens.
+const toolPrompt = 313
+
+// tokens is what the prompt costs.
 func (r *Request) tokens() (n int64) {
+	count := sandbox.AnthropicTokens.Count
 	for _, b := range r.System {
-		n += int64(len(strings.Fields(*b.Text)))
+		n += count(*b.Text)
 	}
 	for _, m := range r.Messages {
 		n += 4
 		for _, b := range m.Content {
 			if b.Text != nil {
-				n += int64(len(strings.Fields(*b.Text)))
+				n += count(*b.Text)
 			}
+			n += count(b.Name) + count(string(b.Input)) + count(string(b.Content))
 		}
+	}
+	for i, t := range r.Tools {
+		if i == 0 {
+			n += toolPrompt
+		}
+		n += 8 + count(t.Name) + count(t.Description) + count(string(t.InputSchema))
 	}
 	return n
 }

@@ -159,7 +159,7 @@ func (a *answering) say(w Answer) {
 		if word == "" {
 			continue
 		}
-		a.output++
+		a.output += sandbox.GoogleTokens.Count(word)
 		if !a.part(map[string]any{"text": word}, "") {
 			return
 		}
@@ -169,7 +169,7 @@ func (a *answering) say(w Answer) {
 		return
 	}
 	for i, t := range w.Calls {
-		a.output += 5
+		a.output += 3 + sandbox.GoogleTokens.Count(t.Name) + sandbox.GoogleTokens.Count(t.Arguments)
 		call := map[string]any{"name": t.Name, "args": json.RawMessage(t.Arguments)}
 		if t.CallID != "" {
 			call["id"] = t.CallID

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/parley-go/parley/internal/sandbox"
 )
 
 // Request is the body of a request to Gemini. It has the fields that the provider takes, of those that we
@@ -265,18 +267,31 @@ func (p *Part) check(vertex bool) error {
 	return nil
 }
 
-// tokens is what the prompt costs: a token for each word, and four for each turn.
+// tokens is what the prompt costs.
 func (r *Request) tokens() (n int64) {
+	count := sandbox.GoogleTokens.Count
 	turns := r.Contents
 	if r.System != nil {
 		turns = append([]Turn{*r.System}, turns...)
 	}
 	for _, t := range turns {
-		n += 4
+		n += 2
 		for _, p := range t.Parts {
-			if p.Text != nil {
-				n += int64(len(strings.Fields(*p.Text)))
+			switch {
+			case p.Text != nil:
+				n += count(*p.Text)
+			case p.Call != nil:
+				b, _ := json.Marshal(p.Call.Args)
+				n += count(p.Call.Name) + count(string(b))
+			case p.Answer != nil:
+				b, _ := json.Marshal(p.Answer.Response)
+				n += count(p.Answer.Name) + count(string(b))
 			}
+		}
+	}
+	for _, t := range r.Tools {
+		for _, f := range t.Functions {
+			n += 6 + count(f.Name) + count(f.Description) + count(string(f.Schema))
 		}
 	}
 	return n

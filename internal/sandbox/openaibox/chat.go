@@ -206,13 +206,13 @@ func (r *ChatRequest) answer(c *sandbox.Call, o ChatOptions) {
 		if w == "" {
 			continue
 		}
-		completion++
+		completion += count(w)
 		if !choice(map[string]any{"content": w}, nil) {
 			return
 		}
 	}
 	for i, t := range a.Calls {
-		completion += 5
+		completion += 3 + count(t.Name, t.Arguments)
 		head := map[string]any{"index": i, "id": t.CallID, "type": "function", "function": map[string]any{"name": t.Name, "arguments": ""}}
 		if !choice(map[string]any{"tool_calls": []any{head}}, nil) {
 			return
@@ -249,10 +249,28 @@ func (r *ChatRequest) answer(c *sandbox.Call, o ChatOptions) {
 	}
 }
 
-// tokens is what the prompt costs: a token for each word, and four for each message.
-func (r *ChatRequest) tokens() (n int64) {
+// tokens is what the prompt costs.
+func (r *ChatRequest) tokens() int64 {
+	n := int64(3)
 	for _, m := range r.Messages {
-		n += 4 + int64(len(strings.Fields(m.Text())))
+		n += 4 + count(m.Text())
+		for _, t := range m.ToolCalls {
+			n += 3 + count(t.Function.Name, t.Function.Arguments)
+		}
+	}
+	for i, t := range r.Tools {
+		if i == 0 {
+			n += 12
+		}
+		n += 7 + count(t.Function.Name, t.Function.Description, string(t.Function.Parameters))
+	}
+	return n
+}
+
+// count is how many tokens texts are.
+func count(texts ...string) (n int64) {
+	for _, s := range texts {
+		n += sandbox.OpenAITokens.Count(s)
 	}
 	return n
 }

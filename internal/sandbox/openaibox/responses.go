@@ -287,8 +287,15 @@ type answering struct {
 
 func (k *keeper) answering(c *sandbox.Call, r *ResponsesRequest, f fault.Kind) *answering {
 	a := &answering{k: k, c: c, r: r, fault: f, id: metrics.NewID("resp_"), over: func() {}}
+	a.prompt = 3 + count(r.Instructions)
 	for _, it := range r.Whole {
-		a.prompt += 4 + int64(len(strings.Fields(it.Text())))
+		a.prompt += 4 + count(it.Text(), it.Name)
+		if it.Arguments != nil {
+			a.prompt += count(*it.Arguments)
+		}
+	}
+	for _, t := range r.Tools {
+		a.prompt += 7 + count(string(t))
 	}
 	return a
 }
@@ -331,7 +338,7 @@ func (a *answering) run() bool {
 		item := map[string]any{"id": metrics.NewID("msg_"), "type": "message", "role": "assistant", "status": "completed",
 			"content": []any{map[string]any{"type": "output_text", "text": said.Text, "annotations": []any{}}}}
 		for _, w := range strings.SplitAfter(said.Text, " ") {
-			a.completion++
+			a.completion += count(w)
 			if !a.event("response.output_text.delta", map[string]any{"item_id": item["id"], "output_index": 0, "content_index": 0, "delta": w}, true) {
 				return false
 			}
@@ -346,7 +353,7 @@ func (a *answering) run() bool {
 		kept = append(kept, it)
 	}
 	for i, t := range said.Calls {
-		a.completion += 5
+		a.completion += 3 + count(t.Name, t.Arguments)
 		item := map[string]any{"id": metrics.NewID("fc_"), "type": "function_call", "status": "completed", "call_id": t.CallID, "name": t.Name, "arguments": t.Arguments}
 		if !a.event("response.function_call_arguments.delta", map[string]any{"output_index": i, "delta": t.Arguments}, true) ||
 			!a.event("response.output_item.done", map[string]any{"output_index": i, "item": item}, true) {
