@@ -22,6 +22,7 @@ type activity struct {
 	r        *run
 	agent    *agent.Agent
 	mind     *mind                // what the agent knows
+	tags     metrics.Tags         // of what it uses
 	toolsets []llm.ManagedToolset // that it has borrowed
 
 	// ctx is of the tools: they outlive an interruption of the speech that called them.
@@ -62,7 +63,8 @@ const instructionsID = "lk.agent_task.instructions"
 
 var instructionsAt = time.Unix(1, 0) // before all else
 
-func (r *run) newActivity(a *agent.Agent) (*activity, error) {
+// newActivity makes an activity of a; caller is who waits for the task that a is, nil for none.
+func (r *run) newActivity(a *agent.Agent, caller *activity) (*activity, error) {
 	if err := r.s.meet(a); err != nil {
 		return nil, err
 	}
@@ -72,11 +74,14 @@ func (r *run) newActivity(a *agent.Agent) (*activity, error) {
 	if err != nil {
 		return nil, err
 	}
-	act := &activity{setup: set, r: r, agent: a, mind: m, live: make(map[*speech]struct{}), slot: make(chan struct{}, 1)}
+	act := &activity{setup: set, r: r, agent: a, mind: m, tags: metrics.Tags{AgentID: a.Name()}, caller: caller, live: make(map[*speech]struct{}), slot: make(chan struct{}, 1)}
+	if caller != nil {
+		act.tags = metrics.Tags{AgentID: caller.tags.AgentID, Task: a.Name()}
+	}
 	act.delay.s = r
 	act.warn("")
 	act.endpointing = turn.NewEndpointing(act.how.Endpointing)
-	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
+	act.ctx, act.cancel = context.WithCancel(metrics.WithTags(r.ctx, act.tags))
 	r.equip(act)
 	r.takeStock(act)
 	act.tasks, act.endTasks = context.WithCancelCause(act.ctx)
@@ -108,7 +113,7 @@ func (r *run) takeCharge(act *activity, old *activity) error {
 		oldID = old.agent.Name()
 	}
 	if r.closing == nil {
-		if err := r.listenFor(act.agent, act.setup); err != nil {
+		if err := r.listenFor(act.tags, act.setup); err != nil {
 			return err
 		}
 	}
@@ -118,6 +123,7 @@ func (r *run) takeCharge(act *activity, old *activity) error {
 		r.sttSilent()
 	}
 	r.judgeFor(act)
+	r.attribute()
 	r.s.mu.Lock()
 	r.s.agent = act.agent
 	r.s.mu.Unlock()
@@ -236,7 +242,7 @@ func (r *run) handOver(a *agent.Agent) error {
 		}
 		return nil
 	}
-	next, err := r.newActivity(a)
+	next, err := r.newActivity(a, nil)
 	if err != nil {
 		return err
 	}

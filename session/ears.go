@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/stt"
@@ -23,6 +22,7 @@ type ears struct {
 	vad *vad.Model
 	stt *stt.Model
 
+	tags   metrics.LiveTags
 	ctx    context.Context // of the streams
 	cancel context.CancelFunc
 	input  context.Context // of reading audio
@@ -40,8 +40,8 @@ type ears struct {
 	ended  chan struct{} // closed when the STT has ended for good
 }
 
-// listenFor makes the ears that a needs. When it fails, the old ones stay. On the loop.
-func (r *run) listenFor(a *agent.Agent, set setup) error {
+// listenFor makes the ears that set needs. When it fails, the old ones stay. On the loop.
+func (r *run) listenFor(tags metrics.Tags, set setup) error {
 	old := r.ears
 	if old != nil && old.vad == set.vad && old.stt == set.stt {
 		return nil
@@ -55,7 +55,9 @@ func (r *run) listenFor(a *agent.Agent, set setup) error {
 	}
 	before := r.lastEars
 	e := &ears{r: r, vad: set.vad, stt: set.stt, ended: make(chan struct{}), quiet: make(chan struct{})}
-	e.ctx, e.cancel = context.WithCancel(metrics.WithTags(r.ctx, metrics.Tags{AgentID: a.Name()}))
+	tags.TurnID = r.heard.turnID
+	e.tags.Set(tags)
+	e.ctx, e.cancel = context.WithCancel(metrics.WithLiveTags(r.ctx, &e.tags))
 	e.input, e.mute = context.WithCancel(e.ctx)
 	var vs *vad.Stream
 	if e.vad != nil {

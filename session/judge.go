@@ -17,6 +17,7 @@ import (
 type judge struct {
 	r      *run
 	model  *turn.Model
+	tags   metrics.LiveTags
 	ctx    context.Context // of the stream and of the questions
 	cancel context.CancelFunc
 	work   *mailbox                    // what the stream is told, in order and off the loop
@@ -52,7 +53,8 @@ func (r *run) judgeFor(act *activity) {
 		return
 	}
 	j := &judge{r: r, model: model, work: newMailbox()}
-	j.ctx, j.cancel = context.WithCancel(r.ctx)
+	j.tags.Set(r.listening())
+	j.ctx, j.cancel = context.WithCancel(metrics.WithLiveTags(r.ctx, &j.tags))
 	context.AfterFunc(j.ctx, j.work.close)
 	r.judge.Store(j)
 	r.goDo("turn detector", j.listen)
@@ -94,7 +96,7 @@ func (j *judge) ask() {
 		return
 	}
 	language := j.r.heard.language
-	ctx, cancel := context.WithCancel(metrics.WithTags(j.ctx, metrics.Tags{AgentID: j.r.act.agent.Name()}))
+	ctx, cancel := context.WithCancel(metrics.WithTags(j.ctx, j.r.listening()))
 	o := &opinion{cancel: cancel}
 	j.opinion, j.flushed = o, false
 	j.work.post(message{do: func() {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tokenize"
 )
 
@@ -68,7 +69,7 @@ func (r *run) serveLimit() {
 		return
 	}
 	k.told = true
-	done := r.hook(act.ctx, act, "OnUserTurnExceeded", func(ctx context.Context, rc *agent.RunContext) error {
+	done := r.hook(metrics.WithTags(act.ctx, r.listening()), act, "OnUserTurnExceeded", func(ctx context.Context, rc *agent.RunContext) error {
 		return act.agent.OnUserTurnExceeded(ctx, rc, ev)
 	})
 	r.goDo("waiting for a hook", func() {
@@ -106,6 +107,7 @@ func (r *run) cutIn() {
 	r.take(t)
 	if h.speaking {
 		h.turnStart = now() // what follows is another turn
+		r.turnID()
 	}
 }
 

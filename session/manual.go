@@ -49,6 +49,7 @@ func (s *Session) ClearUserTurn() {
 	if r := s.current(); r != nil {
 		r.ask(func() {
 			r.heard.clear()
+			r.attribute()
 			r.talk.reset()
 			r.listenAnew()
 			r.resetJudge()

@@ -31,14 +31,12 @@ func (r *run) preempt(text string) {
 		return
 	}
 	h.tries++
-	if h.turnID == "" {
-		h.turnID = metrics.NewID("turn_")
-	}
 	base := act.mind.Copy(nil)
 	q := replyRequest{user: chat.NewMessage(chat.User, text), base: base}
 	q.compose(act)
-	sp := r.newSpeech(act, sourceReply, act.protectedByDefault(), h.turnID)
-	sp.eager = o.TTS.Default(false)
+	account := &held{to: r}
+	sp := r.newSpeech(metrics.WithRecorder(act.ctx, account), act, sourceReply, act.protectedByDefault(), r.turnID())
+	sp.held, sp.eager = account, o.TTS.Default(false)
 	r.early = &early{sp: sp, text: text, base: base}
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 }
@@ -51,6 +49,7 @@ func (r *run) dropEarly() {
 	}
 	r.early = nil
 	e.sp.discard.Store(true)
+	e.sp.held.decide(true)
 	r.goDo("dropping an early answer", func() {
 		if s := e.sp.answer.Load(); s != nil {
 			s.Discard() // before the interruption, which would be booked as one
@@ -72,6 +71,7 @@ func (r *run) adopt(act *activity, t *userTurn, private *chat.Context) *speech {
 		return nil
 	}
 	r.early = nil
+	e.sp.held.decide(false)
 	e.sp.turn, e.sp.user = t, t.msg
 	r.enqueue(e.sp, false)
 	return e.sp

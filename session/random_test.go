@@ -430,6 +430,12 @@ func (x *random) check(t *testing.T) {
 	x.checkHistory(t)
 	x.checkUsage(t)
 	checkAttribution(t, x.s)
+	for _, e := range x.usageEvents() {
+		_, heard := e.(*metrics.STT)
+		if tags := e.Head().Tags; tags.SessionID != x.s.ID() || tags.AgentID == "" || tags.AgentID == "task" || !heard && tags.SpeechID == "" && e.Type() != "eot_inference_metrics" {
+			t.Errorf("it is not said on whose behalf this was used: %v", e)
+		}
+	}
 	x.checkBudgets(t, events)
 	for _, d := range x.detectors {
 		if l := d.Ledger(); l.Open != 0 || l.Running != 0 {

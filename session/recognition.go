@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tokenize"
@@ -33,7 +34,7 @@ type recognition struct {
 	toldLate     bool           // that words came after their turn
 	verdict      verdict        // on the end of the turn
 	asked        *chat.Context  // what a detector by text was asked about; nil for nothing
-	turnID       string         // of the turn, once something was done for it
+	turnID       string         // of the turn, once the user is heard
 	tries        int            // early answers
 	commit       *commitRequest // waits for the last words; nil for none
 	unheard      unheard        // speech without words
@@ -91,6 +92,36 @@ func (h *recognition) confidence() float64 {
 	return sum / float64(len(h.confidences))
 }
 
+// turnID is the id of the user's present turn. It begins with the first that is heard of it.
+func (r *run) turnID() string {
+	if h := &r.heard; h.turnID == "" {
+		h.turnID = metrics.NewID("turn_")
+		r.attribute()
+	}
+	return r.heard.turnID
+}
+
+// listening is on whose behalf the user is listened to.
+func (r *run) listening() metrics.Tags {
+	t := metrics.Tags{}
+	if r.act != nil {
+		t = r.act.tags
+	}
+	t.TurnID = r.heard.turnID
+	return t
+}
+
+// attribute has everybody who listens to the user do that on behalf of the agent in charge and of the
+// present turn.
+func (r *run) attribute() {
+	if r.ears != nil {
+		r.ears.tags.Set(r.listening())
+	}
+	if j := r.judge.Load(); j != nil {
+		j.tags.Set(r.listening())
+	}
+}
+
 func join(a, b string) string {
 	return strings.TrimSpace(strings.TrimSpace(a) + " " + strings.TrimSpace(b))
 }
@@ -118,6 +149,7 @@ func (r *run) onVAD(m *message) {
 func (r *run) userStarted(onset time.Time) {
 	h := &r.heard
 	h.silent = false
+	r.turnID()
 	if h.turnStart.IsZero() {
 		h.turnStart = onset
 	}
@@ -234,6 +266,7 @@ func (r *run) onSTT(e *ears, ev *stt.Event, said span) {
 
 func (r *run) onInterim(text string, ev *stt.Event) {
 	h := &r.heard
+	r.turnID()
 	if text != h.interim {
 		h.interim = text
 		r.publishUser(text, false, &ev.Alternatives[0])
@@ -254,6 +287,7 @@ func (r *run) onInterim(text string, ev *stt.Event) {
 
 func (r *run) onFinal(text string, ev *stt.Event, said span) {
 	h, t := &r.heard, now()
+	r.turnID()
 	h.interim = ""
 	h.transcript = join(h.transcript, text)
 	if c := ev.Alternatives[0].Confidence; c > 0 {
@@ -362,9 +396,9 @@ func (r *run) judgeByText(d *turn.Model) {
 	tentative.CreatedAt = now()
 	c.Add(tentative)
 	h.asked = c
-	language := h.language
+	language, ctx := h.language, metrics.WithTags(act.ctx, r.listening())
 	r.goDo("turn detector", func() {
-		p, err := d.Predict(act.ctx, c, language)
+		p, err := d.Predict(ctx, c, language)
 		r.post(func() { r.judged(question, p, err) })
 	})
 }
@@ -411,6 +445,7 @@ func (r *run) take(t *userTurn) {
 	}
 	r.traceVerdict(t)
 	r.heard.reset()
+	r.attribute()
 	r.resetJudge()
 	r.queue(t)
 }

@@ -63,10 +63,13 @@ func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *s
 	}
 	q.compose(act)
 	id := ""
-	if q.turn != nil {
+	switch {
+	case q.turn != nil:
 		id = q.turn.id
+	case q.user != nil: // he typed
+		id = metrics.NewID("turn_")
 	}
-	sp := r.newSpeech(act, sourceReply, protected, id)
+	sp := r.newSpeech(act.ctx, act, sourceReply, protected, id)
 	sp.turn, sp.user, sp.priority = q.turn, q.user, q.priority
 	sp.told = join(act.system(q.typed), q.instructions)
 	if q.user != nil {

@@ -115,7 +115,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	r.heard.init(r)
 	r.pricedAt = now()
 	r.watch.init(r)
-	base := context.WithoutCancel(ctx)
+	base := metrics.WithoutTags(context.WithoutCancel(ctx)) // a tool of another session may have started this one
 	base = metrics.WithRecorder(base, r)
 	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
 	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed, OnAvailability: r.modelChanged, StartSpan: s.spans()})
@@ -258,7 +258,7 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 			r.outputReady = true
 		}
 		var act *activity
-		if act, err = r.newActivity(a); err != nil {
+		if act, err = r.newActivity(a, nil); err != nil {
 			return
 		}
 		err = r.enter(act, nil)

@@ -18,7 +18,7 @@ func (r *run) say(text iter.Seq[string], o *agent.SayOptions) (*speech, error) {
 	case act.tts == nil && r.io.AudioOut != nil && o.Audio == nil:
 		return nil, agent.ErrNoVoice
 	}
-	sp := r.newSpeech(act, sourceSay, o.Protected || act.protectedByDefault(), "")
+	sp := r.newSpeech(act.ctx, act, sourceSay, o.Protected || act.protectedByDefault(), "")
 	sp.priority = o.Priority
 	r.startSpeech(sp, func(sp *speech) error { return r.runSay(sp, text, o) })
 	r.enqueue(sp, true)

@@ -176,6 +176,17 @@ func (s *Session) Usage() metrics.Usage {
 	return metrics.Usage{}
 }
 
+// Context returns a context like ctx in which calls of models count as usage of the session, as they do in
+// its tools and hooks: for a classifier or a summary beside the conversation, also after the close. It is
+// of nobody's turn and of no agent; metrics.WithTags says otherwise. Before the first start it is ctx.
+func (s *Session) Context(ctx context.Context) context.Context {
+	r := s.current()
+	if r == nil {
+		return ctx
+	}
+	return metrics.WithTags(metrics.WithRecorder(metrics.WithoutTags(ctx), r), metrics.Tags{SessionID: s.id})
+}
+
 // UsageBy is Usage apart by a dimension; with price books each group has its cost. The groups add up to
 // Usage exactly, and their costs to Cost but for what is rounded; see docs/usage.md.
 func (s *Session) UsageBy(d metrics.Dimension) []metrics.Group {

@@ -24,6 +24,7 @@ type speech struct {
 	source   string
 	priority agent.Priority
 	turn     *userTurn // the user turn that it answers; nil for none
+	turnID   string    // of it, or of what the user typed, for the account; "" for none
 
 	ctx     context.Context // of models and playout; ends with the interruption
 	cancel  context.CancelFunc
@@ -35,6 +36,7 @@ type speech struct {
 	asked      string        // what the user said, for the span, as is told
 	told       string        // instructions
 	eager      bool          // the voice begins before the speech has its turn
+	held       *held         // what it costs, if it was begun before its turn was over
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
 	background bool        // played out, tools still run
@@ -72,16 +74,16 @@ func isClosed(c <-chan struct{}) bool {
 }
 
 // newSpeech makes a speech of act that is neither run nor queued yet. turnID is of the user turn that it
-// answers, "" for none.
-func (r *run) newSpeech(act *activity, source string, protected bool, turnID string) *speech {
-	sp := &speech{act: act, source: source, stopped: make(chan struct{}), step: newStep(act)}
+// answers, "" for none. ctx is that of act.
+func (r *run) newSpeech(ctx context.Context, act *activity, source string, protected bool, turnID string) *speech {
+	sp := &speech{act: act, source: source, turnID: turnID, stopped: make(chan struct{}), step: newStep(act)}
 	sp.watchdog.s = r
 	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {
 		err := error(nil)
 		r.ask(func() { err = r.interrupt(sp, force) })
 		return err
 	})
-	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(act.ctx, metrics.Tags{SpeechID: sp.ID(), TurnID: turnID}))
+	sp.ctx, sp.cancel = context.WithCancel(metrics.WithTags(ctx, metrics.Tags{SpeechID: sp.ID(), TurnID: turnID}))
 	sp.trace(sp.step)
 	act.live[sp] = struct{}{}
 	return sp
@@ -121,6 +123,9 @@ func (r *run) finish(sp *speech, err error) {
 	}
 	sp.watchdog.stop()
 	sp.cancel()
+	if sp.held != nil {
+		sp.held.decide(true)
+	}
 	act := sp.act
 	if i := slices.Index(act.queue, sp); i > 0 {
 		for _, before := range act.queue[:i] {

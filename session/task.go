@@ -131,10 +131,9 @@ func (r *run) comeIn(ctx context.Context, act *activity, t *agent.TaskOwner) (*a
 			err = agent.ErrTaskPlace
 			return
 		}
-		if task, err = r.newActivity(t.Agent()); err != nil {
+		if task, err = r.newActivity(t.Agent(), act); err != nil {
 			return
 		}
-		task.caller = act
 		act.heir = task
 		r.dropEarly()
 	})

@@ -68,10 +68,10 @@ func (t *toolRound) newCall(c llm.ToolCall) *toolCall {
 		}
 		ofSession, _ := llm.NewToolContext(t.r.opt.Tools...)
 		if _, k.shared = ofSession.Get(item.Name); k.shared {
-			base = metrics.WithTags(t.r.ctx, metrics.Tags{AgentID: k.act.agent.Name()})
+			base = metrics.WithTags(t.r.ctx, k.act.tags)
 		}
 	}
-	base = metrics.WithTags(base, metrics.Tags{SpeechID: t.sp.ID(), Tool: item.Name})
+	base = metrics.WithTags(base, metrics.Tags{TurnID: t.sp.turnID, SpeechID: t.sp.ID(), Tool: item.Name})
 	base, k.endSpan = model.StartSpan(base, "function_tool", slog.String("lk.function_tool.id", item.CallID),
 		slog.String("lk.function_tool.name", item.Name), slog.String("lk.pii.function_tool.arguments", item.Arguments))
 	k.ctx, k.cancel = context.WithCancel(context.WithValue(base, callKey{}, k))

@@ -174,7 +174,8 @@ func (r *run) reply(act *activity, t *userTurn, private *chat.Context) {
 // recordEOU reports how long the end of the turn took.
 func (r *run) recordEOU(t *userTurn, sp *speech) {
 	ev := &metrics.EOU{OnUserTurnCompletedDelay: t.hook}
-	ev.Tags = metrics.Tags{TurnID: t.id, SpeechID: sp.ID(), AgentID: sp.act.agent.Name()}
+	ev.Tags = sp.act.tags
+	ev.Tags.TurnID, ev.Tags.SpeechID = t.id, sp.ID()
 	ev.Metadata = metrics.Metadata{ModelName: "unknown", ModelProvider: "vad"}
 	if !r.hasVAD() {
 		ev.Metadata.ModelProvider = "stt"

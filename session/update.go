@@ -84,7 +84,7 @@ func (r *run) refit(h turn.Handling, m *mind, o agent.Options) error {
 		following, err = fit(r.next)
 	}
 	if err == nil {
-		err = r.listenFor(r.act.agent, set)
+		err = r.listenFor(r.act.tags, set)
 	}
 	if err != nil {
 		return err

@@ -240,7 +240,7 @@ func (s *Stream) take(buf *[]int16) (step, audio.Frame) {
 	n = s.in.Read((*buf)[:n], s.next)
 	s.next += int64(n)
 	f := audio.Frame{Data: (*buf)[:n], Rate: s.conv.Out, Channels: 1}
-	s.usage.sending(f.Duration())
+	s.usage.sending(f.Duration(), metrics.TagsFrom(s.ctx))
 	return sendAudio, f
 }
 

@@ -310,12 +310,19 @@ func (s *Stream) signal() {
 	}
 }
 
-// account runs one of the bookings of the account and records its event, outside of the lock.
+// account runs one of the bookings of the account and records its events, outside of the lock.
 func (s *Stream) account(book func() *metrics.STT) {
 	s.mu.Lock()
-	e, quiet := book(), s.usage.m.quiet
+	parts, quiet := s.usage.divide(book()), s.usage.m.quiet
 	s.mu.Unlock()
-	if e != nil && !quiet {
-		metrics.Record(s.ctx, e)
+	if quiet {
+		return
+	}
+	for _, e := range parts {
+		ctx := s.ctx
+		if e.Tags != (metrics.Tags{}) {
+			ctx = metrics.WithoutTags(ctx) // which are those of now
+		}
+		metrics.Record(ctx, e)
 	}
 }

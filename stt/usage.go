@@ -1,6 +1,7 @@
 package stt
 
 import (
+	"slices"
 	"time"
 
 	"github.com/parley-go/parley/metrics"
@@ -22,16 +23,78 @@ type usage struct {
 	requestID string
 	stated    bool          // the provider reports durations
 	unbooked  time.Duration // sent since the last booking or report
+	shares    []share       // of unbooked, oldest first
 	ahead     time.Duration // booked as measured on this connection, not yet covered by a report
 	ended     bool          // the connection was told that no more audio comes
 }
 
+// share is audio that was sent on somebody's behalf: the tags of a stream's context may change.
+type share struct {
+	tags  metrics.Tags
+	audio time.Duration
+}
+
 // sending counts audio that is about to be sent: a report about it may come before the driver's
 // Push returns, and must find it counted.
-func (u *usage) sending(d time.Duration) { u.unbooked += d }
+func (u *usage) sending(d time.Duration, t metrics.Tags) {
+	u.unbooked += d
+	if n := len(u.shares); n > 0 && u.shares[n-1].tags == t {
+		u.shares[n-1].audio += d
+		return
+	}
+	u.shares = append(u.shares, share{t, d})
+}
 
 // unsent takes back audio that the driver did not take.
-func (u *usage) unsent(d time.Duration) { u.unbooked = max(0, u.unbooked-d) }
+func (u *usage) unsent(d time.Duration) {
+	u.unbooked = max(0, u.unbooked-d)
+	for n := len(u.shares); n > 0 && d > 0; n-- {
+		last := &u.shares[n-1]
+		cut := min(d, last.audio)
+		last.audio, d = last.audio-cut, d-cut
+		if last.audio == 0 {
+			u.shares = u.shares[:n-1]
+		}
+	}
+}
+
+// divide parts a booking, nil for none, among those on whose behalf its audio was sent. What it has besides
+// stays with the last of them, and so does audio beyond what was sent.
+func (u *usage) divide(e *metrics.STT) (parts []*metrics.STT) {
+	if e != nil {
+		for rest := e.AudioDuration; rest > 0 && len(u.shares) > 0; {
+			cut, tags := u.oldest(rest)
+			if rest -= cut; rest == 0 || len(u.shares) == 0 {
+				e.Tags = tags
+				break
+			}
+			p := u.event(e.Source)
+			p.AudioDuration, p.Tags = cut, tags
+			e.AudioDuration -= cut
+			parts = append(parts, p)
+		}
+		parts = append(parts, e)
+	}
+	over := -u.unbooked // left out of the bill
+	for _, s := range u.shares {
+		over += s.audio
+	}
+	for over > 0 {
+		cut, _ := u.oldest(over)
+		over -= cut
+	}
+	return parts
+}
+
+// oldest takes up to d of the oldest share.
+func (u *usage) oldest(d time.Duration) (time.Duration, metrics.Tags) {
+	s := u.shares[0]
+	cut := min(d, s.audio)
+	if u.shares[0].audio -= cut; cut == s.audio {
+		u.shares = slices.Delete(u.shares, 0, 1)
+	}
+	return cut, s.tags
+}
 
 // sent returns an event to record, if one is due.
 func (u *usage) sent() *metrics.STT {

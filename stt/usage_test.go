@@ -1,6 +1,7 @@
 package stt_test
 
 import (
+	"maps"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,48 @@ func TestStatementsOfTheProviderReplaceWhatWasMeasured(t *testing.T) {
 				}
 				if len(c.events) != 0 {
 					t.Errorf("usage reached the reader: %v", c.events)
+				}
+			})
+		})
+	}
+}
+
+// TestAudioIsBookedToWhomItWasSentFor: the tags of the stream's context change while it runs.
+func TestAudioIsBookedToWhomItWasSentFor(t *testing.T) {
+	for name, every := range map[string]time.Duration{"measured": 0, "stated often": 700 * time.Millisecond, "stated at the end": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l modeltest.Log
+				var live metrics.LiveTags
+				live.Set(metrics.Tags{AgentID: "kelly"})
+				ctx := metrics.WithLiveTags(metrics.WithTags(l.Context(t.Context()), metrics.Tags{SessionID: "s"}), &live)
+				d := scripted.New(&scripted.Options{UsageEvery: every})
+				s := open(t, ctx, stt.New(d, nil))
+				c := collect(s)
+				want := map[metrics.Tags]time.Duration{}
+				for _, part := range []struct {
+					tags metrics.Tags
+					d    time.Duration
+				}{
+					{metrics.Tags{AgentID: "kelly"}, 3300 * time.Millisecond},
+					{metrics.Tags{AgentID: "kelly", Task: "email", TurnID: "t1"}, 500 * time.Millisecond},
+					{metrics.Tags{AgentID: "bob"}, 9200 * time.Millisecond},
+					{metrics.Tags{AgentID: "kelly"}, time.Second},
+				} {
+					live.Set(part.tags)
+					speak(t, s, part.d, 0)
+					part.tags.SessionID = "s"
+					want[part.tags] += part.d
+				}
+				c.end(t, s)
+				got := map[metrics.Tags]time.Duration{}
+				for _, e := range modeltest.Events[*metrics.STT](&l) {
+					if e.AudioDuration > 0 {
+						got[e.Tags] += e.AudioDuration
+					}
+				}
+				if !maps.Equal(got, want) {
+					t.Errorf("booked %v, want %v", got, want)
 				}
 			})
 		})
