@@ -22,15 +22,43 @@ const recoverAtOnce = 8
 // openReports opens the ledger of the worker, if it has one, and the sinks of reports. The caller calls
 // closeReports.
 func (w *Worker) openReports() (err error) {
+	var l *ledger.Ledger
 	if w.opt.Ledger != "" {
-		if w.ledger, err = ledger.Open(w.opt.Ledger, ledger.Options{Logger: w.log}); err != nil {
+		if l, err = ledger.Open(w.opt.Ledger, ledger.Options{Logger: w.log}); err != nil {
 			return err
 		}
 	}
-	if w.courier, err = report.Open(w.log, w.opt.Reports...); err != nil && w.ledger != nil {
-		_ = w.ledger.Close()
+	c, err := report.Open(w.log, w.opt.Reports...)
+	if err != nil {
+		if l != nil {
+			_ = l.Close()
+		}
+		return err
 	}
-	return err
+	w.mu.Lock() // for those who scrape
+	defer w.mu.Unlock()
+	w.ledger, w.courier = l, c
+	return nil
+}
+
+func (w *Worker) ledgerStats() ledger.Stats {
+	w.mu.Lock()
+	l := w.ledger
+	w.mu.Unlock()
+	if l == nil {
+		return ledger.Stats{}
+	}
+	return l.Stats()
+}
+
+func (w *Worker) reportStats() []report.Stats {
+	w.mu.Lock()
+	c := w.courier
+	w.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	return c.Stats()
 }
 
 func (w *Worker) closeReports() {

@@ -67,7 +67,8 @@ func New(o Options) (*Worker, error) {
 	}
 	w := &Worker{opt: o, log: o.Logger, pending: make(map[string]*JobRequest), active: make(map[string]*Job), registered: make(chan struct{}), changed: make(chan struct{})}
 	node, _ := os.Hostname() // "" is as good as any
-	w.figures = prom.New(prom.Worker{Node: node, Load: func() float64 { return float64(w.currentLoad()) }, Jobs: w.ActiveJobs, Connected: w.connected})
+	w.figures = prom.New(prom.Worker{Node: node, Load: func() float64 { return float64(w.currentLoad()) }, Jobs: w.ActiveJobs, Connected: w.connected,
+		Ledger: w.ledgerStats, Reports: w.reportStats})
 	return w, nil
 }
 

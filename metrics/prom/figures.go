@@ -10,7 +10,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 )
 
@@ -31,6 +33,8 @@ type Worker struct {
 	Load      func() float64 // 0 to 1
 	Jobs      func() int     // that run
 	Connected func() bool    // with the LiveKit server
+	Ledger    func() ledger.Stats
+	Reports   func() []report.Stats
 }
 
 // Figures are the figures of one worker, in a registry of their own. All methods may be called from
@@ -96,6 +100,10 @@ func New(w Worker) *Figures {
 		}
 		return 0
 	})
+	m.counter("ledger_events_total", "Events that the ledger took.", func() uint64 { return w.Ledger().Events })
+	m.counter("ledger_lost_events_total", "Events that are not in the ledger: it could not be written for too long.", func() uint64 { return w.Ledger().Lost })
+	m.counter("ledger_write_failures_total", "Writes of the ledger that failed, to be tried again: a full disk, for instance.", func() uint64 { return w.Ledger().Failures })
+	m.reg.MustRegister(newDeliveries(w.Reports))
 	for _, r := range []Result{Success, Failed, Declined} {
 		f.jobs.WithLabelValues(string(r)) // so that rates see the first
 	}

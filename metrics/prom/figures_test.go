@@ -15,10 +15,12 @@ import (
 	promodel "github.com/prometheus/common/model"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/llm"
 	llmscripted "github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/session/sessiontest"
 	"github.com/parley-go/parley/stt"
@@ -30,7 +32,11 @@ import (
 )
 
 func newFigures() *Figures {
-	return New(Worker{Node: "node", Load: func() float64 { return 0.25 }, Jobs: func() int { return 3 }, Connected: func() bool { return true }})
+	return New(Worker{Node: "node", Load: func() float64 { return 0.25 }, Jobs: func() int { return 3 }, Connected: func() bool { return true },
+		Ledger: func() ledger.Stats { return ledger.Stats{Events: 7, Lost: 2, Failures: 5} },
+		Reports: func() []report.Stats {
+			return []report.Stats{{Sink: "dir", Delivered: 4, Failed: 1}, {Sink: "hook", Backlog: report.Backlog{Waiting: 3, Dead: 6}}}
+		}})
 }
 
 // scraped is a scrape, read as Prometheus reads it.
@@ -163,6 +169,15 @@ func TestScrapeAgreesWithTheReport(t *testing.T) {
 		for _, r := range []string{"success", "failed", "declined"} {
 			s.wantCounter(t, 1, "lk_agents_jobs_total", "result", r)
 		}
+		s.wantCounter(t, 7, "lk_agents_ledger_events_total")
+		s.wantCounter(t, 2, "lk_agents_ledger_lost_events_total")
+		s.wantCounter(t, 5, "lk_agents_ledger_write_failures_total")
+		s.wantCounter(t, 4, "lk_agents_reports_total", "sink", "dir", "result", "delivered")
+		s.wantCounter(t, 1, "lk_agents_reports_total", "sink", "dir", "result", "failed")
+		s.wantCounter(t, 6, "lk_agents_report_dead_letters_total", "sink", "hook")
+		if got := s.of("lk_agents_report_outbox_waiting", "sink", "hook").GetGauge().GetValue(); got != 3 {
+			t.Errorf("%v reports wait", got)
+		}
 		for name, want := range map[string]float64{"worker_load": 0.25, "active_job_count": 3, "child_process_count": 3, "worker_connected": 1} {
 			if got := s.of("lk_agents_"+name, "nodename", "node").GetGauge().GetValue(); got != want {
 				t.Errorf("%s is %v, want %v", name, got, want)
@@ -257,7 +272,7 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 	s.wantCounter(t, 2*maxModels, "lk_agents_usage_tts_characters_total", "model_name", "other", "model_provider", "other")
 	known := []string{"nodename", "result", "close_reason", "speaker", "stage", "part", "model_provider", "model_name", "outcome", "kind",
-		"connection_reused", "error_type", "recoverable"}
+		"connection_reused", "error_type", "recoverable", "sink"}
 	for name, family := range s {
 		for _, m := range family.GetMetric() {
 			for _, l := range m.GetLabel() {

@@ -70,6 +70,10 @@ func (m maker) histogram(name, help string, buckets []float64) prometheus.Histog
 	return v
 }
 
+func (m maker) counter(name, help string, f func() uint64) {
+	m.reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(f()) }))
+}
+
 func (m maker) gauge(name, help string, f func() float64) {
 	m.reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 }
