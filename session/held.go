@@ -11,7 +11,7 @@ import (
 // wants it: a request that came to its end is delivered then, or discarded. What comes later is passed on
 // at once.
 type held struct {
-	to metrics.Recorder
+	r *run
 
 	mu     sync.Mutex
 	events []heldEvent // few: some requests
@@ -23,6 +23,9 @@ type heldEvent struct {
 	ctx context.Context
 	e   metrics.Event
 }
+
+// Expect implements metrics.Expecter.
+func (h *held) Expect() (done func()) { return h.r.Expect() }
 
 // Record implements metrics.Recorder.
 func (h *held) Record(ctx context.Context, e metrics.Event) {
@@ -65,5 +68,5 @@ func (h *held) pass(x heldEvent, wasted bool) {
 			c.Outcome, x.e = metrics.Discarded, &c
 		}
 	}
-	h.to.Record(x.ctx, x.e)
+	h.r.Record(x.ctx, x.e)
 }

@@ -34,7 +34,7 @@ func (r *run) preempt(text string) {
 	base := act.mind.Copy(nil)
 	q := replyRequest{user: chat.NewMessage(chat.User, text), base: base}
 	q.compose(act)
-	account := &held{to: r}
+	account := &held{r: r}
 	sp := r.newSpeech(metrics.WithRecorder(act.ctx, account), act, sourceReply, act.protectedByDefault(), r.turnID())
 	sp.held, sp.eager = account, o.TTS.Default(false)
 	r.early = &early{sp: sp, text: text, base: base}
