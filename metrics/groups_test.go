@@ -177,8 +177,12 @@ func TestLiveTags(t *testing.T) {
 // BenchmarkCollectorAddApart adds what a session of many agents, tools and turns has.
 func BenchmarkCollectorAddApart(b *testing.B) {
 	events := manyModels(4, 1024)
+	agents, turn := []string{"kelly", "bob", "ann", "joe"}, ""
 	for i, e := range events {
-		e.Head().Tags = Tags{AgentID: fmt.Sprint("agent", i/100%4), Tool: []string{"", "", "sum"}[i%3], TurnID: fmt.Sprint("turn", i/8)}
+		if i%8 == 0 {
+			turn = NewID("turn_")
+		}
+		e.Head().Tags = Tags{AgentID: agents[i/100%4], Tool: []string{"", "", "sum"}[i%3], TurnID: turn}
 		if i%5 == 0 {
 			e.Head().Outcome = Interrupted
 		}
