@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,19 +265,35 @@ func TestCutBeforeTheAnswer(t *testing.T) {
 
 // events keeps the LLM events that it is told, and counts what is to come.
 type events struct {
+	mu       sync.Mutex
 	llm      []*metrics.LLM
 	expected int
 }
 
 func (l *events) Record(_ context.Context, e metrics.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if e, ok := e.(*metrics.LLM); ok {
 		l.llm = append(l.llm, e)
 	}
 }
 
 func (l *events) Expect() func() {
-	l.expected++
-	return func() { l.expected-- }
+	l.expect(1)
+	return func() { l.expect(-1) }
+}
+
+func (l *events) expect(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected += n
+}
+
+// count is how many are to come, and how many are there.
+func (l *events) count() [2]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return [2]int{l.expected, len(l.llm)}
 }
 
 func TestRecorderIsToldWhatIsToCome(t *testing.T) {
@@ -286,12 +303,12 @@ func TestRecorderIsToldWhatIsToCome(t *testing.T) {
 		s := m.Chat(metrics.WithRecorder(t.Context(), &list), ask(question))
 		_, _ = s.Next()
 		s.Close()
-		if list.expected != 1 || len(list.llm) != 0 {
-			t.Errorf("%d events expected, %v there", list.expected, list.llm)
+		if n := list.count(); n != [2]int{1, 0} {
+			t.Errorf("expected and there are %v events", n)
 		}
 		<-s.Done()
-		if list.expected != 0 || len(list.llm) != 1 {
-			t.Errorf("%d events expected, %v there", list.expected, list.llm)
+		if n := list.count(); n != [2]int{0, 1} {
+			t.Errorf("expected and there are %v events", n)
 		}
 		_ = m.Close()
 	})
