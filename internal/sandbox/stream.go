@@ -104,6 +104,9 @@ func (s *Stream) end(ok bool) bool {
 // Over reports whether nothing more will be sent.
 func (s *Stream) Over() bool { return s.over }
 
+// Think waits as long as a slow language model takes for a word; false when the client is gone.
+func (c *Call) Think(f fault.Kind) bool { return f != fault.Slow || c.Pace(50*time.Millisecond) }
+
 // Pace waits d, for answers that come no faster than real time; false when the client is gone.
 func (c *Call) Pace(d time.Duration) bool {
 	t := time.NewTimer(d)

@@ -41,7 +41,8 @@ var cases = []testCase{
 	{"request untouched", "the driver does not change the request.", Scene{}, checkUntouched},
 	{"parallel requests", "requests at the same time do not get into each other's way.", Scene{}, checkParallel},
 	{"close", "closing a stream ends a read that waits, may be done twice, and from another goroutine.", Scene{Fault: fault.Stall, Times: 1}, checkClose},
-	{"cut", "an answer that is cut is read on in the background, so that what the provider states in the end is booked.", Scene{}, checkCut},
+	{"cut", "an answer that is cut is read on in the background, so that what the provider states in the end is booked.",
+		Scene{Fault: fault.Slow, Times: -1}, checkCut},
 	{"cut in a stall", "of an answer that is cut and does not go on, what was not stated is estimated.", Scene{Fault: fault.Stall, Times: 1}, checkCutInAStall},
 	{"context", "the end of the context ends the request at once.", Scene{Fault: fault.Stall, Times: 1}, checkContext},
 	{"ended context", "nothing is sent when the context is over before.", Scene{}, checkEndedContext},
@@ -212,8 +213,12 @@ func (k *kit) open(ctx context.Context) driver.Stream {
 func checkCut(k *kit) {
 	k.cut(k.model)
 	k.booked()
-	if e := k.event(); k.stage.Usage != nil && e.Source == metrics.Estimated {
+	e := k.event()
+	if k.stage.Usage != nil && e.Source == metrics.Estimated {
 		k.broken("the event was %+v", e)
+	}
+	if k.stage.Billed != nil && e.TotalTokens != k.billed().TotalTokens {
+		k.broken("%d tokens were booked, and the provider bills %+v", e.TotalTokens, k.stage.Billed())
 	}
 }
 

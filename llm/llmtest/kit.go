@@ -166,19 +166,23 @@ func (k *kit) estimated() {
 	if k.stage.Billed == nil {
 		return
 	}
-	e, want := k.event(), k.stage.Billed()
-	for range 500 { // the provider has to notice that we left
-		if want.TotalTokens > 0 {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-		want = k.stage.Billed()
-	}
+	e, want := k.event(), k.billed()
 	near := func(got, want int64) bool { return max(got-want, want-got) <= want/2+10 }
 	if !near(e.PromptTokens, want.PromptTokens) || !near(e.CompletionTokens, want.CompletionTokens) || e.TotalTokens == 0 {
 		k.broken("%d and %d tokens were booked, from %s, and the provider bills %d and %d",
 			e.PromptTokens, e.CompletionTokens, e.Source, want.PromptTokens, want.CompletionTokens)
 	}
+}
+
+// billed is the provider's bill, once it has noticed that we left.
+func (k *kit) billed() (u driver.Usage) {
+	for range 500 {
+		if u = k.stage.Billed(); u.TotalTokens > 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return u
 }
 
 // attempts fails the case unless so many attempts failed and were reported.

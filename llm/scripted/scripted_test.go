@@ -72,6 +72,8 @@ func spoil(a scripted.Answer, f fault.Kind) (scripted.Answer, bool) {
 		a.Fault = &scripted.Fault{InChat: true, Err: fail(model.KindStatus, 503)}
 	case fault.Malformed:
 		a.Fault = &scripted.Fault{Err: fail(model.KindProtocol, 0)}
+	case fault.Slow:
+		a.Delay = 100 * time.Millisecond
 	case fault.UsageMissing:
 		a.NoUsage = true
 	case fault.UsageRepeated:

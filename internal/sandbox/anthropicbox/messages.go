@@ -160,7 +160,7 @@ func (a *answering) block(begin map[string]any, deltas ...map[string]any) bool {
 				a.output += sandbox.AnthropicTokens.Count(s)
 			}
 		}
-		if !a.out.Event("content_block_delta", map[string]any{"type": "content_block_delta", "index": a.index, "delta": d}) {
+		if !a.c.Think(a.c.Fault) || !a.out.Event("content_block_delta", map[string]any{"type": "content_block_delta", "index": a.index, "delta": d}) {
 			return false
 		}
 	}

@@ -160,7 +160,7 @@ func (a *answering) say(w Answer) {
 			continue
 		}
 		a.output += sandbox.GoogleTokens.Count(word)
-		if !a.part(map[string]any{"text": word}, "") {
+		if !a.c.Think(a.c.Fault) || !a.part(map[string]any{"text": word}, "") {
 			return
 		}
 	}

@@ -207,7 +207,7 @@ func (r *ChatRequest) answer(c *sandbox.Call, o ChatOptions) {
 			continue
 		}
 		completion += count(w)
-		if !choice(map[string]any{"content": w}, nil) {
+		if !c.Think(c.Fault) || !choice(map[string]any{"content": w}, nil) {
 			return
 		}
 	}

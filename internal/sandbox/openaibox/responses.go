@@ -339,7 +339,7 @@ func (a *answering) run() bool {
 			"content": []any{map[string]any{"type": "output_text", "text": said.Text, "annotations": []any{}}}}
 		for _, w := range strings.SplitAfter(said.Text, " ") {
 			a.completion += count(w)
-			if !a.event("response.output_text.delta", map[string]any{"item_id": item["id"], "output_index": 0, "content_index": 0, "delta": w}, true) {
+			if !a.c.Think(a.fault) || !a.event("response.output_text.delta", map[string]any{"item_id": item["id"], "output_index": 0, "content_index": 0, "delta": w}, true) {
 				return false
 			}
 		}
