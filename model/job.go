@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 )
 
@@ -12,6 +13,8 @@ type Job struct {
 	AgentID string // "PA_…": the agent as a participant, once it has joined the room
 	// Header is added to every request to LiveKit's own services, and replaces what models were told.
 	Header http.Header
+	// Logger is where what is done for the job is logged; nil is unknown.
+	Logger *slog.Logger
 }
 
 type jobKey struct{}

@@ -11,8 +11,6 @@ import (
 // dispatcher hands events to listeners. Each run has a goroutine that does so, in order: no user
 // code runs on the session's loop.
 type dispatcher struct {
-	log *slog.Logger
-
 	mu        sync.Mutex
 	listeners []*listener
 }
@@ -23,8 +21,6 @@ type listener struct {
 }
 
 var anyEvent = reflect.TypeFor[Event]()
-
-func newDispatcher(log *slog.Logger) *dispatcher { return &dispatcher{log: log} }
 
 func (d *dispatcher) add(t reflect.Type, call func(Event)) (cancel func()) {
 	l := &listener{t, call}
@@ -48,22 +44,22 @@ func (d *dispatcher) wanted(t reflect.Type) bool {
 	return slices.ContainsFunc(d.listeners, func(l *listener) bool { return l.typ == t || l.typ == anyEvent })
 }
 
-func (d *dispatcher) deliver(e Event) {
+func (d *dispatcher) deliver(log *slog.Logger, e Event) {
 	t := reflect.TypeOf(e)
 	d.mu.Lock()
 	ls := d.listeners
 	d.mu.Unlock()
 	for _, l := range ls {
 		if l.typ == t || l.typ == anyEvent {
-			d.call(l, e)
+			call(log, l, e)
 		}
 	}
 }
 
-func (d *dispatcher) call(l *listener, e Event) {
+func call(log *slog.Logger, l *listener, e Event) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.log.Error("listener panicked", "event", e.EventType(), "panic", p, "stack", string(debug.Stack()))
+			log.Error("listener panicked", "event", e.EventType(), "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
 	l.call(e)

@@ -82,7 +82,7 @@ type Options struct {
 
 	// Userdata is anything the application wants at hand in tools and hooks.
 	Userdata any
-	// Logger is where the session logs; default slog.Default().
+	// Logger is where the session logs; default that of the job which it is started for, or slog.Default().
 	Logger *slog.Logger
 }
 

@@ -103,7 +103,7 @@ type run struct {
 
 func newRun(ctx context.Context, s *Session, t Transport) *run {
 	r := &run{
-		s: s, opt: &s.opt, log: s.log, transport: t,
+		s: s, opt: &s.opt, log: loggerOf(ctx, s.opt), transport: t,
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
 		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
 		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[*ears]struct{}),
@@ -122,6 +122,19 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	base, r.endSpan = model.StartSpan(base, "agent_session")
 	r.ctx, r.cancel = context.WithCancel(base)
 	return r
+}
+
+// loggerOf is where a session that is started with ctx logs.
+func loggerOf(ctx context.Context, o Options) *slog.Logger {
+	if o.Logger != nil {
+		return o.Logger
+	}
+	if job := model.JobOf(ctx); job != nil {
+		if l := job().Logger; l != nil {
+			return l
+		}
+	}
+	return slog.Default()
 }
 
 func (r *run) isClosed() bool {
@@ -299,7 +312,7 @@ func (r *run) emitThen(e Event, after func()) {
 // tell queues e for the listeners; after, if not nil, runs when all have seen it.
 func (r *run) tell(e Event, after func()) {
 	r.events.post(message{do: func() {
-		r.s.events.deliver(e)
+		r.s.events.deliver(r.log, e)
 		if after != nil {
 			after()
 		}

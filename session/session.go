@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -25,7 +24,6 @@ type Session struct {
 	id        string
 	opt       Options
 	taskTools []llm.Tool // see toolContext
-	log       *slog.Logger
 	events    *dispatcher
 
 	agentState atomic.Value // agent.State
@@ -49,14 +47,10 @@ var ErrStarted = errors.New("session is already running")
 
 // New makes a session. It holds no resources until it is started.
 func New(o Options) *Session {
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
 	s := &Session{
 		id:      metrics.NewID("session_"),
 		opt:     o,
-		log:     o.Logger,
-		events:  newDispatcher(o.Logger),
+		events:  &dispatcher{},
 		history: &chat.Context{},
 		minds:   make(map[*agent.Agent]*mind),
 		how:     o.TurnHandling,

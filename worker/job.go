@@ -14,6 +14,7 @@ import (
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 
+	"github.com/parley-go/parley/internal/earlylog"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/room"
 	"github.com/parley-go/parley/session"
@@ -39,6 +40,7 @@ type Job struct {
 	token string
 	ident string
 	log   *slog.Logger
+	early *earlylog.Handler // of log
 
 	ctx    context.Context // of the entrypoint
 	cancel context.CancelFunc
@@ -87,8 +89,14 @@ func (j *Job) Metadata(v any) error {
 // Identity is as whom the agent joins the room.
 func (j *Job) Identity() string { return j.ident }
 
-// Logger logs with the job's id and room.
+// Logger logs with the job's id and room. Sessions that are started for the job and have no logger of
+// their own log there.
 func (j *Job) Logger() *slog.Logger { return j.log }
+
+// ExportLogs has h get what is logged for the job as well, at every level: what came before, too, the last
+// 1000 records at the most, as long as no session was started in the job's room. stop ends it. See
+// telemetry.LogHandler.
+func (j *Job) ExportLogs(h slog.Handler) (stop func()) { return j.early.Export(h) }
 
 // Done is closed when the job begins to end.
 func (j *Job) Done() <-chan struct{} { return j.ending }
@@ -132,7 +140,7 @@ func (j *Job) end(reason string, err error) bool {
 
 // forModels is what LiveKit's gateway is told about the job.
 func (j *Job) forModels() model.Job {
-	m := model.Job{ID: j.ID(), RoomID: j.info.GetRoom().GetSid()}
+	m := model.Job{ID: j.ID(), RoomID: j.info.GetRoom().GetSid(), Logger: j.log}
 	if r := j.room; r.mu.TryLock() { // held while joining
 		if r.lk != nil {
 			m.AgentID = r.lk.SDK().LocalParticipant.SID()
@@ -171,8 +179,9 @@ func (w *Worker) launch(a *livekit.JobAssignment, r *JobRequest) error {
 }
 
 func (w *Worker) newJob(info *livekit.Job, a *livekit.JobAssignment, identity string) *Job {
+	early := earlylog.New(w.log.Handler())
 	j := &Job{w: w, info: info, url: first(a.GetUrl(), w.opt.URL), token: a.GetToken(), ident: identity,
-		log:    w.log.With("job_id", info.GetId(), "room", info.GetRoom().GetName()),
+		log: slog.New(early).With("job_id", info.GetId(), "room", info.GetRoom().GetName()), early: early,
 		ending: make(chan struct{}), began: time.Now()}
 	j.ctx, j.cancel = context.WithCancel(model.WithJob(context.WithValue(context.Background(), jobKey{}, j), j.forModels))
 	j.room = &Room{job: j}
@@ -332,6 +341,7 @@ func (j *Job) enter(s *session.Session, ends *session.IO) error {
 	if err != nil {
 		return err
 	}
+	j.early.Forget() // whoever wants the logs has said so
 	j.record(s, ends)
 	if !again {
 		j.w.figures.Observe(s)

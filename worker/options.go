@@ -14,6 +14,7 @@ import (
 
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/report"
+	"github.com/parley-go/parley/session"
 )
 
 // Options say what a worker does. Entrypoint is required; the zero value of the rest is usable.
@@ -172,4 +173,4 @@ func (o Options) register() *livekit.RegisterWorkerRequest {
 }
 
 // Version is the version of the SDK that the worker tells the server.
-const Version = "0.1.0"
+const Version = session.Version
