@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type recognition struct {
 	transcript   string // final texts of this turn, joined by a space
 	interim      string
 	confidences  []float64
+	requests     []string // the STT's ids of them
 	language     string
 	lastFinal    time.Time
 	turnStart    time.Time      // first speech of the turn
@@ -71,7 +73,7 @@ func (h *recognition) takeAll() string {
 
 // reset begins a new turn. What is known of speech that goes on is kept.
 func (h *recognition) reset() {
-	h.transcript, h.interim, h.confidences = "", "", nil
+	h.transcript, h.interim, h.confidences, h.requests = "", "", nil, nil
 	h.turnID, h.tries = "", 0
 	h.verdict, h.asked = verdict{}, nil
 	h.lastFinal = time.Time{}
@@ -292,6 +294,9 @@ func (r *run) onFinal(text string, ev *stt.Event, said span) {
 	h.transcript = join(h.transcript, text)
 	if c := ev.Alternatives[0].Confidence; c > 0 {
 		h.confidences = append(h.confidences, c)
+	}
+	if id := ev.RequestID; id != "" && !slices.Contains(h.requests, id) {
+		h.requests = append(h.requests, id)
 	}
 	h.setLanguage(ev.Alternatives[0].Language, text)
 	h.lastFinal = t

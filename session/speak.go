@@ -89,7 +89,8 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 	}
 }
 
-// fill writes the account of the speech into m.
+// fill writes the account of the speech into m. The latency of the answer to t is that of its first words
+// alone. On the loop.
 func (s *spoken) fill(m *chat.TurnMetrics, t *userTurn) {
 	m.StartedSpeakingAt, m.StoppedSpeakingAt = s.started, s.stopped
 	if !s.audioAt.IsZero() && !s.readyAt.IsZero() {
@@ -100,7 +101,8 @@ func (s *spoken) fill(m *chat.TurnMetrics, t *userTurn) {
 			m.PlaybackLatency = &latency
 		}
 	}
-	if t != nil && t.delays && !s.started.IsZero() {
+	if t != nil && t.delays && !t.timed && !s.started.IsZero() {
+		t.timed = true
 		e2e := s.started.Sub(t.stopped)
 		m.E2ELatency = &e2e
 	}

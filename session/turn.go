@@ -23,12 +23,14 @@ type userTurn struct {
 	silent  bool      // is remembered, not answered
 	delays  bool      // the times above are known
 	heard   bool      // the answer is
+	timed   bool      // a message has the latency of the answer
 	cutIn   *activity // talks over the user to answer it; nil for an answer that waits for silence
 }
 
 func newTurn(h *recognition) *userTurn {
 	t := &userTurn{id: cmp.Or(h.turnID, metrics.NewID("turn_")), msg: chat.NewMessage(chat.User, h.transcript), decided: now()}
 	t.msg.Confidence = h.confidence()
+	t.msg.Metrics.ProviderRequestIDs = h.requests
 	t.stopped, t.final = h.lastSpeaking, h.lastFinal
 	t.delays = !h.turnStart.IsZero() && !h.lastSpeaking.IsZero() && !h.lastFinal.IsZero() && !h.lastSpeaking.Before(h.turnStart)
 	if t.delays {

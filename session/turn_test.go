@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +11,13 @@ import (
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/session/sessiontest"
+	sttdriver "github.com/parley-go/parley/stt/driver"
 )
 
 func TestC001UserTurnIsAnswered(t *testing.T) {
@@ -212,5 +215,51 @@ func TestSessionStartsAgain(t *testing.T) {
 		}
 		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Hi there",
 			"handoff  -> default_agent", "user: More", "assistant: Me again")
+	})
+}
+
+func TestMessageOfAUserHasTheRequestsOfItsWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t, scripted.Answer{Text: "Hi"}, scripted.Answer{Text: "Hi"})
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(2.5))
+		for i, id := range []string{"r1", "r1", "r2", ""} {
+			e := words(sttdriver.Final, sttdriver.Alternative{Text: "Hello"})
+			e.RequestID = id
+			c.stt.tells(2+float64(i)/10, e)
+		}
+		c.says(8, 9, "Bye")
+		c.until(14)
+		var ids []string
+		for m := range c.close().History.Messages() {
+			if m.Role == chat.User {
+				ids = append(ids, strings.Join(m.Metrics.ProviderRequestIDs, " "))
+			}
+		}
+		if want := []string{"r1 r2", ""}; !slices.Equal(ids, want) {
+			t.Errorf("requests %q, want %q", ids, want)
+		}
+	})
+}
+
+// The latency of an answer is on its first words, whichever step they are of.
+func TestLatencyOfAnAnswerIsMeasuredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tool := []driver.ToolCall{{Name: "look", Arguments: "{}"}}
+		c := newCall(t, scripted.Answer{Text: "Let me look.", Calls: tool}, scripted.Answer{Text: "There."},
+			scripted.Answer{Calls: tool}, scripted.Answer{Text: "Here."})
+		c.start(&agent.Agent{Tools: []llm.Tool{toolOf("look", func(context.Context, *agent.RunContext) (any, error) { return "ok", nil })}})
+		c.says(0.5, 2.5, "Hello")
+		c.says(10, 11, "Again")
+		c.until(20)
+		var got []string
+		for m := range c.close().History.Messages() {
+			if d := m.Metrics.E2ELatency; d != nil {
+				got = append(got, m.Text()+" "+d.String())
+			}
+		}
+		if want := []string{"Let me look. 1.2s", "Here. 1.1s"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	})
 }
