@@ -33,8 +33,34 @@ type Hooks struct {
 	OnError func(ctx context.Context, e ErrorEvent)
 	// OnAvailability is told when a call finds out that a model behind a fallback fails, or works again.
 	OnAvailability func(ctx context.Context, e AvailabilityEvent)
-	// StartSpan opens a tracing span; end is called exactly once.
-	StartSpan func(ctx context.Context, name string, attrs ...slog.Attr) (_ context.Context, end func(err error, attrs ...slog.Attr))
+	// StartSpan opens a tracing span.
+	StartSpan SpanStarter
+}
+
+// SpanStarter opens a tracing span of that name, which is in the context that it returns; end is called
+// exactly once.
+type SpanStarter = func(ctx context.Context, name string, attrs ...slog.Attr) (_ context.Context, end func(err error, attrs ...slog.Attr))
+
+// JoinSpans returns what opens a span with each of starters; nil without any.
+func JoinSpans(starters ...SpanStarter) SpanStarter {
+	switch len(starters) {
+	case 0:
+		return nil
+	case 1:
+		return starters[0]
+	}
+	return func(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(error, ...slog.Attr)) {
+		var ends []func(error, ...slog.Attr)
+		for _, start := range starters {
+			next, end := start(ctx, name, attrs...)
+			ctx, ends = next, append(ends, end)
+		}
+		return ctx, func(err error, attrs ...slog.Attr) {
+			for _, end := range ends {
+				end(err, attrs...)
+			}
+		}
+	}
 }
 
 type hooksKey struct{}
@@ -42,6 +68,19 @@ type hooksKey struct{}
 // WithHooks returns a context whose calls report to h.
 func WithHooks(ctx context.Context, h *Hooks) context.Context {
 	return context.WithValue(ctx, hooksKey{}, h)
+}
+
+// WithSpans returns a context whose calls have start open their spans, besides whoever does already.
+func WithSpans(ctx context.Context, start SpanStarter) context.Context {
+	var h Hooks
+	if before, _ := ctx.Value(hooksKey{}).(*Hooks); before != nil {
+		h = *before
+	}
+	if h.StartSpan != nil {
+		start = JoinSpans(h.StartSpan, start)
+	}
+	h.StartSpan = start
+	return WithHooks(ctx, &h)
 }
 
 // WithFallback returns a context whose calls report their errors as recoverable, since somebody else will

@@ -92,6 +92,9 @@ func (r *Report) Duration() time.Duration {
 	return end.Sub(r.StartedAt)
 }
 
+// OptionsMap is "options" of the JSON form.
+func (r *Report) OptionsMap() map[string]any { return r.Options.report() }
+
 // MarshalJSON writes the report: snake_case names, seconds as floats, Unix seconds for times.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	doc := reportJSON{

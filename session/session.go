@@ -14,6 +14,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/turn"
 )
 
@@ -37,7 +38,7 @@ type Session struct {
 	minds   map[*agent.Agent]*mind
 	how     turn.Handling // of the session, with what was changed
 	tags    map[string]string
-	tracers []*SpanStarter
+	tracers []*model.SpanStarter
 }
 
 var _ agent.Session = (*Session)(nil)

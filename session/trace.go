@@ -11,13 +11,10 @@ import (
 	"github.com/parley-go/parley/turn"
 )
 
-// SpanStarter opens a tracing span, as model.Hooks.StartSpan does.
-type SpanStarter = func(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(err error, attrs ...slog.Attr))
-
 // Trace has f open the spans of what the session does, from its next Start on, and returns a function
 // that stops it, at the next Start again. f runs on the session's own goroutines, so it must return at
 // once. More than one f may be given. Package telemetry has one for OpenTelemetry.
-func (s *Session) Trace(f SpanStarter) (cancel func()) {
+func (s *Session) Trace(f model.SpanStarter) (cancel func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := &f
@@ -25,31 +22,17 @@ func (s *Session) Trace(f SpanStarter) (cancel func()) {
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.tracers = slices.DeleteFunc(slices.Clone(s.tracers), func(o *SpanStarter) bool { return o == t })
+		s.tracers = slices.DeleteFunc(slices.Clone(s.tracers), func(o *model.SpanStarter) bool { return o == t })
 	}
 }
 
 // spans is what opens the spans of a run; nil for nothing. Called with the lock.
-func (s *Session) spans() SpanStarter {
-	tracers := s.tracers
-	switch len(tracers) {
-	case 0:
-		return nil
-	case 1:
-		return *tracers[0]
+func (s *Session) spans() model.SpanStarter {
+	var all []model.SpanStarter
+	for _, t := range s.tracers {
+		all = append(all, *t)
 	}
-	return func(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(error, ...slog.Attr)) {
-		var ends []func(error, ...slog.Attr)
-		for _, start := range tracers {
-			next, end := (*start)(ctx, name, attrs...)
-			ctx, ends = next, append(ends, end)
-		}
-		return ctx, func(err error, attrs ...slog.Attr) {
-			for _, end := range ends {
-				end(err, attrs...)
-			}
-		}
-	}
+	return model.JoinSpans(all...)
 }
 
 // Linked is the participant that the session talks to, as far as its transport has said.

@@ -75,6 +75,18 @@ func callTexts(calls []llm.ToolCall) (out []string) {
 	return out
 }
 
+// exceptionType is the type of the error that err is, or was made of.
+func exceptionType(err error) string {
+	var e *model.Error
+	if errors.As(err, &e) {
+		return fmt.Sprintf("%T", e)
+	}
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	return fmt.Sprintf("%T", err)
+}
+
 // errorType is a name for err with few values.
 func errorType(err error) string {
 	var e *model.Error

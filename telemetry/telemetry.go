@@ -1,11 +1,12 @@
 // Package telemetry tells OpenTelemetry what a session does: measurements of turns, usage, connections
-// and errors, and spans of turns, requests and tools. It needs the API of OpenTelemetry alone; whoever
+// and errors, spans of turns, requests and tools, and log records. It needs the API of OpenTelemetry alone; whoever
 // uses it brings the providers, his own or those of package telemetry/otlp. Nothing is global: each
 // session has what it was given.
 package telemetry
 
 import (
 	"errors"
+	"log/slog"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -21,8 +22,11 @@ const ScopeName = "livekit-agents"
 type Options struct {
 	MeterProvider  metric.MeterProvider // nil: no measurements
 	TracerProvider trace.TracerProvider // nil: no spans
+	// Logs makes the handler that exports the log records of the logger of that name, about which scope
+	// tells more; nil: none are. It takes records of every level; those below LevelTrace have no severity.
+	Logs func(logger string, scope ...slog.Attr) slog.Handler
 
-	// Attributes go along with every measurement and every span. They are for providers that many jobs
+	// Attributes go along with every measurement, span and log record. They are for providers that many jobs
 	// share: with providers of each job's own, as telemetry/otlp makes them, the resource says whose
 	// they are, and no measurement needs to.
 	Attributes []attribute.KeyValue
@@ -44,7 +48,8 @@ type Options struct {
 }
 
 // Attach has s record from now on: measurements at once, spans from the next Start on, so call it
-// before that. It may be called more than once, with other providers. detach ends it; what was begun is
+// before that. When s closes, its report and the items of its conversation are exported as log records;
+// what it logs is not, see LogHandler. It may be called more than once, with other providers. detach ends it; what was begun is
 // recorded to its end. The providers are not shut down.
 func Attach(s *session.Session, o Options) (detach func(), err error) {
 	if s == nil {
@@ -66,6 +71,9 @@ func Attach(s *session.Session, o Options) (detach func(), err error) {
 	if o.TracerProvider != nil {
 		t := newTracer(s, o)
 		undo = append(undo, t.listen(), s.Trace(t.start))
+	}
+	if o.Logs != nil {
+		undo = append(undo, closing(s, o))
 	}
 	return detach, nil
 }

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -84,14 +83,15 @@ func (o *Options) identity(ctx context.Context) (kvs []attribute.KeyValue) {
 }
 
 // StartJob opens the span job_entrypoint, which is around all that a job does: sessions that are started
-// with the returned context are inside of it. end ends it with what the entrypoint returns.
+// with the returned context are inside of it, and models that are asked with it have their spans there,
+// too. end ends it with what the entrypoint returns.
 func StartJob(ctx context.Context, o Options) (_ context.Context, end func(err error)) {
 	if o.TracerProvider == nil {
 		return ctx, func(error) {}
 	}
 	t := newTracer(nil, o)
 	ctx, span := t.otel.Start(ctx, "job_entrypoint", trace.WithAttributes(append(t.always, o.identity(ctx)...)...))
-	return ctx, func(err error) {
+	return model.WithSpans(ctx, t.start), func(err error) {
 		t.fail(span, err)
 		span.End()
 	}
@@ -264,7 +264,7 @@ func (t *tracer) fail(span trace.Span, err error) {
 	if t.o.Redact {
 		text = redacted
 	}
-	kvs := []attribute.KeyValue{attribute.String("exception.type", fmt.Sprintf("%T", err)), attribute.String("exception.message", text)}
+	kvs := []attribute.KeyValue{attribute.String("exception.type", exceptionType(err)), attribute.String("exception.message", text)}
 	span.AddEvent("exception", trace.WithAttributes(kvs...))
 	span.SetAttributes(kvs...)
 	span.SetAttributes(attribute.String("error.type", errorType(err)))

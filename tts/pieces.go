@@ -56,7 +56,16 @@ func (p *pieces) end() {
 
 func (p *pieces) ready() bool { return slices.ContainsFunc(p.queue, speakable) }
 
-func (p *pieces) run(s *Stream) error {
+func (p *pieces) run(s *Stream) (err error) {
+	if p.tok != nil {
+		outer := s.span
+		ctx, end := model.StartSpan(outer, "tts_stream_adapter")
+		s.span = ctx
+		defer func() {
+			s.span = outer
+			end(err)
+		}()
+	}
 	var at time.Duration
 	for n := 1; ; n++ {
 		text, ok := p.next(s, n)

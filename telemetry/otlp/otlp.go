@@ -7,21 +7,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-
-	"github.com/parley-go/parley/telemetry"
 )
 
 // Protocol is how telemetry travels.
@@ -32,9 +30,6 @@ const (
 	HTTP Protocol = "http/protobuf"
 	GRPC Protocol = "grpc"
 )
-
-// shutdownLimit bounds the end of a job's telemetry.
-const shutdownLimit = 10 * time.Second
 
 // Options say where telemetry goes. What is not set is taken from the OTEL_EXPORTER_OTLP_* variables, or
 // their defaults.
@@ -48,6 +43,7 @@ type Options struct {
 	Interval   time.Duration // of metrics; default 30 s
 	NoMetrics  bool
 	NoTraces   bool
+	NoLogs     bool
 }
 
 // Exporter sends what the providers of jobs have collected. All methods may be called from any goroutine.
@@ -55,6 +51,7 @@ type Exporter struct {
 	o       Options
 	metrics sdkmetric.Exporter    // nil for none
 	traces  sdktrace.SpanExporter // nil for none
+	logs    sdklog.Exporter       // nil for none
 }
 
 // New makes an exporter. It does not wait for the collector; what cannot be delivered is retried for a
@@ -77,51 +74,70 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 		err = fmt.Errorf("unknown protocol %q", o.Protocol)
 	}
 	if err != nil {
+		_ = e.Shutdown(ctx)
 		return nil, fmt.Errorf("making an OTLP exporter: %w", err)
 	}
 	return e, nil
 }
 
-func (e *Exporter) http(ctx context.Context) (err error) {
+func (e *Exporter) http(ctx context.Context) error {
 	mo := []otlpmetrichttp.Option{otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithTemporalitySelector(e.temporality)}
 	to := []otlptracehttp.Option{otlptracehttp.WithCompression(otlptracehttp.GzipCompression)}
+	lo := []otlploghttp.Option{otlploghttp.WithCompression(otlploghttp.GzipCompression)}
 	if url := strings.TrimRight(e.o.Endpoint, "/"); url != "" {
 		mo = append(mo, otlpmetrichttp.WithEndpointURL(url+"/v1/metrics"))
 		to = append(to, otlptracehttp.WithEndpointURL(url+"/v1/traces"))
+		lo = append(lo, otlploghttp.WithEndpointURL(url+"/v1/logs"))
 	}
-	if e.o.Headers != nil {
-		mo, to = append(mo, otlpmetrichttp.WithHeaders(e.o.Headers)), append(to, otlptracehttp.WithHeaders(e.o.Headers))
+	if h := e.o.Headers; h != nil {
+		mo, to, lo = append(mo, otlpmetrichttp.WithHeaders(h)), append(to, otlptracehttp.WithHeaders(h)), append(lo, otlploghttp.WithHeaders(h))
 	}
-	if !e.o.NoMetrics {
-		if e.metrics, err = otlpmetrichttp.New(ctx, mo...); err != nil {
-			return err
-		}
-	}
-	if !e.o.NoTraces {
-		e.traces, err = otlptracehttp.New(ctx, to...)
-	}
-	return err
+	return e.open(
+		func() error { return set(&e.metrics)(otlpmetrichttp.New(ctx, mo...)) },
+		func() error { return set(&e.traces)(otlptracehttp.New(ctx, to...)) },
+		func() error { return set(&e.logs)(otlploghttp.New(ctx, lo...)) })
 }
 
-func (e *Exporter) grpc(ctx context.Context) (err error) {
+func (e *Exporter) grpc(ctx context.Context) error {
 	mo := []otlpmetricgrpc.Option{otlpmetricgrpc.WithCompressor("gzip"), otlpmetricgrpc.WithTemporalitySelector(e.temporality)}
 	to := []otlptracegrpc.Option{otlptracegrpc.WithCompressor("gzip")}
-	if e.o.Endpoint != "" {
-		mo = append(mo, otlpmetricgrpc.WithEndpointURL(e.o.Endpoint))
-		to = append(to, otlptracegrpc.WithEndpointURL(e.o.Endpoint))
+	lo := []otlploggrpc.Option{otlploggrpc.WithCompressor("gzip")}
+	if url := e.o.Endpoint; url != "" {
+		mo = append(mo, otlpmetricgrpc.WithEndpointURL(url))
+		to = append(to, otlptracegrpc.WithEndpointURL(url))
+		lo = append(lo, otlploggrpc.WithEndpointURL(url))
 	}
-	if e.o.Headers != nil {
-		mo, to = append(mo, otlpmetricgrpc.WithHeaders(e.o.Headers)), append(to, otlptracegrpc.WithHeaders(e.o.Headers))
+	if h := e.o.Headers; h != nil {
+		mo, to, lo = append(mo, otlpmetricgrpc.WithHeaders(h)), append(to, otlptracegrpc.WithHeaders(h)), append(lo, otlploggrpc.WithHeaders(h))
 	}
-	if !e.o.NoMetrics {
-		if e.metrics, err = otlpmetricgrpc.New(ctx, mo...); err != nil {
-			return err
+	return e.open(
+		func() error { return set(&e.metrics)(otlpmetricgrpc.New(ctx, mo...)) },
+		func() error { return set(&e.traces)(otlptracegrpc.New(ctx, to...)) },
+		func() error { return set(&e.logs)(otlploggrpc.New(ctx, lo...)) })
+}
+
+// open makes the exporters that are wanted.
+func (e *Exporter) open(metrics, traces, logs func() error) error {
+	var errs []error
+	for _, x := range []struct {
+		off  bool
+		make func() error
+	}{{e.o.NoMetrics, metrics}, {e.o.NoTraces, traces}, {e.o.NoLogs, logs}} {
+		if !x.off {
+			errs = append(errs, x.make())
 		}
 	}
-	if !e.o.NoTraces {
-		e.traces, err = otlptracegrpc.New(ctx, to...)
+	return errors.Join(errs...)
+}
+
+// set returns what puts a result where to points, unless it is an error.
+func set[T any](to *T) func(T, error) error {
+	return func(x T, err error) error {
+		if err == nil {
+			*to = x
+		}
+		return err
 	}
-	return err
 }
 
 func (e *Exporter) temporality(sdkmetric.InstrumentKind) metricdata.Temporality {
@@ -140,94 +156,8 @@ func (e *Exporter) Shutdown(ctx context.Context) error {
 	if e.traces != nil {
 		errs = append(errs, e.traces.Shutdown(ctx))
 	}
-	return errors.Join(errs...)
-}
-
-// Identity is which job the telemetry is of. Empty fields are left out.
-type Identity struct {
-	JobID, RoomID, AgentName string
-	// Service is service.name: default "livekit-agents".
-	Service string
-	// Attributes are added to the resource.
-	Attributes []attribute.KeyValue
-}
-
-// Job collects the telemetry of one job.
-type Job struct {
-	meters  *sdkmetric.MeterProvider
-	tracers *sdktrace.TracerProvider
-}
-
-// Job makes the providers of a job. Shutdown ends them.
-func (e *Exporter) Job(id Identity) *Job {
-	res := id.resource()
-	j := &Job{}
-	if e.metrics != nil {
-		reader := sdkmetric.NewPeriodicReader(keptMetrics{e.metrics}, sdkmetric.WithInterval(e.o.Interval))
-		j.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithResource(res))
-	}
-	if e.traces != nil {
-		j.tracers = sdktrace.NewTracerProvider(sdktrace.WithBatcher(keptTraces{e.traces}), sdktrace.WithResource(res))
-	}
-	return j
-}
-
-func (id Identity) resource() *resource.Resource {
-	service := id.Service
-	if service == "" {
-		service = "livekit-agents"
-	}
-	kvs := []attribute.KeyValue{attribute.String("service.name", service)}
-	for _, kv := range []attribute.KeyValue{
-		attribute.String("room_id", id.RoomID), attribute.String("job_id", id.JobID),
-		attribute.String("lk.agent_name", id.AgentName),
-		attribute.String("lk.cloud_agent_id", os.Getenv("LIVEKIT_AGENT_ID")),
-		attribute.String("lk.deployment_id", os.Getenv("LIVEKIT_AGENT_DEPLOYMENT")),
-	} {
-		if kv.Value.AsString() != "" {
-			kvs = append(kvs, kv)
-		}
-	}
-	return resource.NewSchemaless(append(kvs, id.Attributes...)...)
-}
-
-// Into sets the providers of o to those of the job.
-func (j *Job) Into(o *telemetry.Options) {
-	if j.meters != nil {
-		o.MeterProvider = j.meters
-	}
-	if j.tracers != nil {
-		o.TracerProvider = j.tracers
-	}
-}
-
-// Shutdown sends what is left, both kinds at once, within 10 s or until ctx ends.
-func (j *Job) Shutdown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, shutdownLimit)
-	defer cancel()
-	ends := make(chan error, 2)
-	n := 0
-	if j.meters != nil {
-		n++
-		go func() { ends <- j.meters.Shutdown(ctx) }()
-	}
-	if j.tracers != nil {
-		n++
-		go func() { ends <- j.tracers.Shutdown(ctx) }()
-	}
-	var errs []error
-	for range n {
-		errs = append(errs, <-ends)
+	if e.logs != nil {
+		errs = append(errs, e.logs.Shutdown(ctx))
 	}
 	return errors.Join(errs...)
 }
-
-// keptMetrics is an exporter that outlives the provider of a job.
-type keptMetrics struct{ sdkmetric.Exporter }
-
-func (k keptMetrics) Shutdown(ctx context.Context) error { return k.ForceFlush(ctx) }
-
-// keptTraces is likewise.
-type keptTraces struct{ sdktrace.SpanExporter }
-
-func (keptTraces) Shutdown(context.Context) error { return nil }

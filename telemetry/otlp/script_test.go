@@ -90,7 +90,9 @@ func (s *sttScript) add(x expectation) {
 }
 
 func (s *sttScript) expect(at time.Duration, text string) {
-	s.add(expectation{at: at, event: words(sttdriver.Final, sttdriver.Alternative{Text: text, Confidence: 0.9})})
+	e := words(sttdriver.Final, sttdriver.Alternative{Text: text, Confidence: 0.9, Language: "en"})
+	e.RequestID = "stt_1"
+	s.add(expectation{at: at, event: e})
 }
 
 func words(kind sttdriver.EventKind, a sttdriver.Alternative) sttdriver.Event {
