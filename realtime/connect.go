@@ -18,7 +18,7 @@ const (
 	// stable is how long a connection must live for its end not to count as one more failure.
 	stable = time.Minute
 	// quietWait is how long a new connection that takes a change waits for a quiet moment.
-	quietWait = 10 * time.Second
+	quietWait = 5 * time.Second
 )
 
 var (
@@ -53,6 +53,7 @@ type renewal struct {
 	soft     time.Time // from when on, when it is quiet; zero for at once
 	deadline time.Time // latest; zero for at once
 	fresh    bool      // what the provider remembers of the conversation is no longer right
+	hold     bool      // nothing is generated before
 	swap     bool      // to another model
 }
 
@@ -214,7 +215,7 @@ func (c *connection) ended(err error) {
 	c.leaveResponses(err)
 	if s.turns.speaking && !s.o.ClientTurns {
 		s.turns.speaking = false
-		s.turns.pending = append(s.turns.pending, turn{from: s.turns.from, to: s.next})
+		s.turns.pending = append(s.turns.pending, turn{from: s.turns.from, to: s.next, over: time.Now()})
 		s.tell(&SpeechStopped{})
 	}
 	s.drop(func(o *op) bool { return !o.turn && o.g == nil })
@@ -228,7 +229,7 @@ func (c *connection) ended(err error) {
 // renew plans another connection, if none is planned that comes as early.
 func (c *connection) renew(r renewal) {
 	if c.going != nil {
-		r.fresh, r.swap = r.fresh || c.going.fresh, r.swap || c.going.swap
+		r.fresh, r.hold, r.swap = r.fresh || c.going.fresh, r.hold || c.going.hold, r.swap || c.going.swap
 		r.soft, r.deadline = earliest(r.soft, c.going.soft), earliest(r.deadline, c.going.deadline)
 	}
 	c.going = &r
@@ -246,15 +247,14 @@ func earliest(a, b time.Time) time.Time {
 // end ends the connection for r.
 func (c *connection) end(r *renewal) { c.cancel(r) }
 
-// moment is when there is something to do besides what is queued; zero for never. It ends a connection
-// whose time is over.
-func (c *connection) moment() (t time.Time) {
+// moment is when there is something to do besides what is queued; zero for never. It reports whether the time of
+// the connection is over, and ends it then.
+func (c *connection) moment() (t time.Time, over bool) {
 	now := time.Now()
 	if r := c.going; r != nil {
-		late := !r.deadline.After(now)
-		if late || (!r.soft.After(now) && c.isQuiet()) {
+		if !r.deadline.After(now) || (!r.soft.After(now) && c.isQuiet()) {
 			c.end(r)
-			return time.Time{}
+			return t, true
 		}
 		t = r.deadline
 		if r.soft.After(now) {
@@ -267,14 +267,19 @@ func (c *connection) moment() (t time.Time) {
 		}
 		t = earlier(t, c.billed.Add(billEvery))
 	}
-	return earlier(t, c.s.orphansDue())
+	return earlier(t, c.s.orphansDue()), false
 }
 
 // isQuiet reports whether nothing would be lost or late by another connection.
 func (c *connection) isQuiet() bool {
 	s := c.s
-	if c.busy() || s.turns.speaking || s.turns.open || len(s.turns.pending) > 0 || len(s.acks) > 0 {
+	if c.busy() || s.turns.speaking || s.turns.open || len(s.acks) > 0 {
 		return false
+	}
+	for _, t := range s.turns.pending {
+		if time.Since(t.over) < s.conn.Timeout { // the provider may still answer
+			return false
+		}
 	}
 	for _, o := range s.ops {
 		if o.g != nil && o.sent {

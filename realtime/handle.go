@@ -260,7 +260,7 @@ func (c *connection) cannot(o *op, err error) {
 	case s.acks[o.key] != nil: // an update or deletion
 		key := o.key
 		c.refused(key, nil)
-		c.renew(renewal{why: "settings", deadline: time.Now().Add(quietWait)})
+		c.renew(renewal{why: "settings", hold: true, deadline: time.Now().Add(quietWait)})
 	}
 }
 

@@ -93,7 +93,7 @@ func (k *talk) close() {
 func (k *talk) billed() {
 	k.Helper()
 	l := k.script.Ledger()
-	want := l.Usage()
+	want := l.Stated()
 	var in, out, total, audioIn, cached, audioOut int64
 	for _, e := range modeltest.Events[*metrics.Realtime](&k.log) {
 		in, out, total = in+e.InputTokens, out+e.OutputTokens, total+e.TotalTokens
@@ -187,7 +187,7 @@ func (a answer) String() string {
 
 func (k *talk) collect(g *realtime.Generation) (a answer) {
 	k.Helper()
-	ctx, cancel := context.WithTimeout(k.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(k.Context(), time.Hour)
 	defer cancel()
 	for {
 		m, err := g.NextMessage(ctx)

@@ -27,6 +27,7 @@ type turns struct {
 type turn struct {
 	from, to int64
 	item     string // "" while it is not known
+	over     time.Time
 }
 
 // keep is where audio begins that may have to be sent again.
@@ -71,7 +72,7 @@ func (s *Session) speechStopped(item string) {
 	t := &s.turns
 	if t.speaking {
 		t.speaking = false
-		t.pending = append(t.pending, turn{from: t.from, to: s.next, item: item})
+		t.pending = append(t.pending, turn{from: t.from, to: s.next, item: item, over: time.Now()})
 		t.mark = s.next
 	}
 }
@@ -125,7 +126,7 @@ func (s *Session) StartTurn() error {
 func (s *Session) Commit() error {
 	return s.turn(func() {
 		t := &s.turns
-		t.pending = append(t.pending, turn{from: t.mark, to: s.in.Head})
+		t.pending = append(t.pending, turn{from: t.mark, to: s.in.Head, over: time.Now()})
 		t.mark, t.open = s.in.Head, false
 		s.queue(&op{key: "commit", at: s.in.Head, turn: true, flush: true, send: onTurner(driver.Turner.Commit)})
 	})

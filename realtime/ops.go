@@ -65,14 +65,18 @@ type todo struct {
 func (s *Session) take(c *connection, buf *[]int16) (t todo) {
 	s.mu.Lock()
 	defer s.unlock()
-	t.until = c.moment()
+	until, over := c.moment()
+	if over {
+		return t
+	}
+	t.until = until
 	end := s.in.Head
 	for _, o := range s.ops {
 		switch {
 		case o.sent:
 			continue
-		case o.g != nil && c.busy():
-			continue // one after another
+		case o.g != nil && (c.busy() || c.going != nil && c.going.hold):
+			continue // one after another, with what was asked for
 		case time.Until(o.due) > 0:
 			t.until = earlier(t.until, o.due)
 			continue

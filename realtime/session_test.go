@@ -18,15 +18,15 @@ func TestTheModelAnswersWhatTheUserSays(t *testing.T) {
 	run(t, o, nil, func(k *talk) {
 		k.speak()
 		if len(k.gens) != 1 {
-			t.Fatalf("%d generations", len(k.gens))
+			k.Fatalf("%d generations", len(k.gens))
 		}
 		g := k.gens[0]
 		a := k.collect(g)
 		if a.String() != `"It is sunny. " 650ms [look {}] <nil>` || g.Requested() {
-			t.Errorf("%v, requested %v", a, g.Requested())
+			k.Errorf("%v, requested %v", a, g.Requested())
 		}
 		if st, err := g.Result(); st != realtime.Completed || err != nil {
-			t.Error(st, err)
+			k.Error(st, err)
 		}
 		k.expect("events", k.told(),
 			"started", "stopped user_0_1", `item user_0_1 after ""`, `transcript user_0_1 "What is the weather?" final true`,
@@ -40,11 +40,11 @@ func TestGenerateAsksForAnAnswer(t *testing.T) {
 	run(t, o, &realtime.SessionOptions{Instructions: "Be kind."}, func(k *talk) {
 		a := k.generate(&realtime.Request{Instructions: "Greet."})
 		if a.String() != `"Hello there." 600ms [] <nil>` {
-			t.Error(a)
+			k.Error(a)
 		}
 		l := k.script.Ledger()
 		if len(l.Requests) != 1 || l.Requests[0].Instructions != "Greet." || l.Setups[0].Instructions != "Be kind." {
-			t.Errorf("%+v", l.Requests)
+			k.Errorf("%+v", l.Requests)
 		}
 		k.expect("events", k.told())
 	})

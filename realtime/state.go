@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/llm"
@@ -274,7 +275,7 @@ func (c *connection) reconcileSettings(to state) *ack {
 	}
 	d, ok := c.d.(driver.Updater)
 	if !ok || !can {
-		c.renew(renewal{why: "settings", deadline: time.Now().Add(quietWait)})
+		c.renew(renewal{why: "settings", hold: true, deadline: time.Now().Add(quietWait)})
 		return nil
 	}
 	was := c.has
@@ -292,11 +293,11 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 	for _, m := range ch.Update {
 		i := c.has.conv.index(m.ID)
 		old, ok := c.has.conv[i].(*chat.Message)
-		if ok && len(old.Content) > 0 && len(m.Content) > 0 {
+		if ok && len(old.Content) > 0 && len(m.Content) > 0 && !sameWords(old.Text(), m.Text()) {
 			replace = append(replace, m.ID)
 			continue
 		}
-		c.has.conv[i] = m // nobody knew its text until now
+		c.has.conv[i] = m // it says the same, or nobody knew until now
 	}
 	deleter, ok := c.d.(driver.Deleter)
 	mutable := ok && c.m.caps.MutableContext
@@ -320,7 +321,7 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 				acks = append(acks, s.expect(addKey(id)))
 				c.undos[addKey(id)] = func() { c.has.conv.remove(id) }
 			} else if c.stale(it) {
-				c.renew(renewal{why: "context", fresh: true, deadline: time.Now().Add(quietWait)})
+				c.renew(renewal{why: "context", fresh: true, hold: true, deadline: time.Now().Add(quietWait)})
 			}
 		}
 		if c.has.conv.has(id) {
@@ -332,6 +333,9 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 	}
 	return acks
 }
+
+// sameWords reports whether a and b differ in white space only.
+func sameWords(a, b string) bool { return slices.Equal(strings.Fields(a), strings.Fields(b)) }
 
 // stale reports whether a connection that lacks it has to be replaced.
 func (c *connection) stale(it chat.Item) bool {

@@ -80,7 +80,9 @@ type Conn interface {
 	// driver makes up itself where the provider has no such event. Items that the provider has no form for,
 	// or cannot take now, are left out: the error is Unsupported with their IDs, and the others are added.
 	Add(ctx context.Context, items []Item) error
-	// Generate asks for an answer. It is told by ResponseCreated with the ID of the request.
+	// Generate asks for an answer. It is told by ResponseCreated with the ID of the request. It is not called
+	// while an answer goes on, unless that was cancelled or the connection is no Canceller: then the new one
+	// takes its place, which may have to wait for its end.
 	Generate(ctx context.Context, r *Request) error
 	// Next waits for the next event; it is the caller's until the next call, audio in it included. io.EOF is a
 	// connection that the provider ended in order, any other error one that broke, a *model.Error if possible.

@@ -43,6 +43,9 @@ func (c *conn) respond(q *driver.Request, say *Reply) {
 		c.give(0, &driver.Error{RequestID: q.ID, Err: f.error(c.r.o.Info)})
 		return
 	}
+	if c.resp != nil && c.r.o.NoCancel {
+		c.resp.cancel()
+	}
 	if c.resp != nil {
 		c.give(0, &driver.Error{RequestID: q.ID, Err: &model.Error{Kind: model.KindRequest, Provider: c.r.o.Info.Provider, Op: "response", Err: errBusy}})
 		return
@@ -62,7 +65,7 @@ func (c *conn) respond(q *driver.Request, say *Reply) {
 	c.resp = r
 	r.at(0, &driver.ResponseCreated{ResponseID: r.id, RequestID: q.ID}, nil)
 	if u := r.reply.Early; u != nil {
-		r.at(0, &driver.ResponseUsage{ResponseID: r.id, Usage: *u}, nil)
+		r.at(0, &driver.ResponseUsage{ResponseID: r.id, Usage: *u}, func() { c.r.ledger.Responses[r.index].Stated = *u })
 	}
 	if f != nil && f.Kind == Broken {
 		r.done(0, driver.Failed, f.error(c.r.o.Info))
@@ -196,9 +199,10 @@ func (r *response) done(d time.Duration, status driver.Status, err error) {
 	e := &driver.ResponseDone{ResponseID: r.id, RequestID: r.req, Status: status, Err: err}
 	end := func() {
 		u := r.bill(status)
-		r.c.r.ledger.Responses[r.index].Told = true
+		s := &r.c.r.ledger.Responses[r.index]
+		s.Told = true
 		if !r.c.r.o.NoUsage {
-			e.Usage = &u
+			e.Usage, s.Stated = &u, u
 		}
 		if r.c.resp == r {
 			r.c.resp = nil

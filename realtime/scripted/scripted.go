@@ -146,6 +146,7 @@ type Fault struct {
 type Served struct {
 	ID     string
 	Usage  driver.Usage
+	Stated driver.Usage  // what the client was told of it
 	Status driver.Status // "" while it goes on
 	Told   bool          // its end was told
 }
@@ -290,19 +291,31 @@ func (r *Realtime) Ledger() Ledger {
 	return l
 }
 
-// Usage is the sum of what all responses cost.
-func (l *Ledger) Usage() (u driver.Usage) {
+// Stated is the sum of what the client was told.
+func (l *Ledger) Stated() (sum driver.Usage) {
 	for _, s := range l.Responses {
-		u.InputTokens += s.Usage.InputTokens
-		u.OutputTokens += s.Usage.OutputTokens
-		u.TotalTokens += s.Usage.TotalTokens
-		u.Input.AudioTokens += s.Usage.Input.AudioTokens
-		u.Input.TextTokens += s.Usage.Input.TextTokens
-		u.Input.CachedTokens += s.Usage.Input.CachedTokens
-		u.Output.AudioTokens += s.Usage.Output.AudioTokens
-		u.Output.TextTokens += s.Usage.Output.TextTokens
+		add(&sum, s.Stated)
 	}
-	return u
+	return sum
+}
+
+// Usage is the sum of what all responses cost.
+func (l *Ledger) Usage() (sum driver.Usage) {
+	for _, s := range l.Responses {
+		add(&sum, s.Usage)
+	}
+	return sum
+}
+
+func add(sum *driver.Usage, u driver.Usage) {
+	sum.InputTokens += u.InputTokens
+	sum.OutputTokens += u.OutputTokens
+	sum.TotalTokens += u.TotalTokens
+	sum.Input.AudioTokens += u.Input.AudioTokens
+	sum.Input.TextTokens += u.Input.TextTokens
+	sum.Input.CachedTokens += u.Input.CachedTokens
+	sum.Output.AudioTokens += u.Output.AudioTokens
+	sum.Output.TextTokens += u.Output.TextTokens
 }
 
 // Emit tells an event on the latest connection, as if the provider did by itself.
