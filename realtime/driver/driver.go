@@ -78,7 +78,8 @@ type Conn interface {
 	Push(ctx context.Context, f audio.Frame) error
 	// Add adds items to the conversation; every one is acknowledged by an ItemAdded with its ID, which the
 	// driver makes up itself where the provider has no such event. Items that the provider has no form for,
-	// or cannot take now, are left out: the error is Unsupported with their IDs, and the others are added.
+	// or cannot take now, are left out: the error is Unsupported with their IDs, and the others are added. See
+	// Supported.
 	Add(ctx context.Context, items []Item) error
 	// Generate asks for an answer. It is told by ResponseCreated with the ID of the request. It is not called
 	// while an answer goes on, unless that was cancelled or the connection is no Canceller: then the new one
@@ -116,6 +117,30 @@ func (e *UnsupportedItems) Error() string {
 
 // Unwrap is ErrUnsupported.
 func (e *UnsupportedItems) Unwrap() error { return ErrUnsupported }
+
+// Supported is for Conn.Add: it returns those items that can be added, each behind one that is there, and the
+// error for the others, nil for none.
+func Supported(items []Item, can func(chat.Item) bool) ([]Item, error) {
+	var out []Item
+	var left []string
+	instead := map[string]Item{} // what stands for one that was left out
+	for _, it := range items {
+		if before, ok := instead[it.After]; ok && it.After != "" {
+			it.After, it.First = before.After, before.First
+		}
+		if can(it.Item) {
+			out = append(out, it)
+			continue
+		}
+		id := it.Item.Head().ID
+		left = append(left, id)
+		instead[id] = it
+	}
+	if len(left) > 0 {
+		return out, Unsupported(left...)
+	}
+	return out, nil
+}
 
 // Request asks for an answer. Its ID is the caller's.
 type Request struct {

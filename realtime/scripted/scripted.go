@@ -261,7 +261,7 @@ func (r *Realtime) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, e
 func (r *Realtime) fault(n int, when When, response int) *Fault {
 	for i := range r.o.Faults {
 		f := &r.o.Faults[i]
-		if f.When == when && (f.Conn == n || f.Conn == -1) && (f.N == response || f.N == -1 || when == AtConnect) {
+		if f.Kind != Repeated && f.When == when && (f.Conn == n || f.Conn == -1) && (f.N == response || f.N == -1 || when == AtConnect) {
 			return f
 		}
 	}

@@ -1,6 +1,7 @@
 package scripted
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -38,16 +39,16 @@ func (c *conn) refuse(id, why string) {
 
 // Add implements driver.Conn. It is strict: what a provider would refuse is refused.
 func (c *conn) Add(_ context.Context, items []driver.Item) error {
-	var cannot []string
+	items, cannot := driver.Supported(items, func(it chat.Item) bool {
+		_, isOutput := it.(*chat.FunctionCallOutput)
+		return (isOutput || c.caps().MutableContext) && (c.r.o.Unsupported == nil || !c.r.o.Unsupported(it))
+	})
 	err := c.send(func() error {
 		outputs := false
 		for _, it := range items {
 			id := it.Item.Head().ID
 			o, isOutput := it.Item.(*chat.FunctionCallOutput)
 			switch {
-			case c.r.o.Unsupported != nil && c.r.o.Unsupported(it.Item), !isOutput && !c.caps().MutableContext:
-				cannot = append(cannot, id)
-				continue
 			case c.index(id) >= 0:
 				c.refuse(id, "item exists already")
 				continue
@@ -73,10 +74,7 @@ func (c *conn) Add(_ context.Context, items []driver.Item) error {
 		}
 		return nil
 	})
-	if err == nil && len(cannot) > 0 {
-		return driver.Unsupported(cannot...)
-	}
-	return err
+	return cmp.Or(err, cannot)
 }
 
 func (c *conn) called(id string) bool {
