@@ -18,9 +18,9 @@ import (
 	"github.com/parley-go/parley/internal/filelock"
 )
 
-// outbox is a folder where reports wait until they are sent. One goroutine tries again what failed, one
-// after another: a receiver that is down is asked seldom, whatever waits for it, and one report that it
-// cannot stand does not hold up the others.
+// outbox is a folder where reports wait until they are sent. One goroutine sends what waits, one after
+// another: a receiver that is down is asked seldom, whatever waits for it. What was not tried yet comes
+// first, so that a report that the receiver cannot stand holds up the others for one pause at the most.
 type outbox struct {
 	dir    string
 	giveUp time.Duration
@@ -33,7 +33,8 @@ type outbox struct {
 	wake   chan struct{} // size 1: there is something to do
 
 	mu       sync.Mutex
-	queue    []string  // names of the files that wait
+	fresh    []string  // names of the files that wait and were not tried since the start
+	tried    []string  // of those that were
 	failures int       // in a row
 	until    time.Time // nothing is tried before
 	dead     int
@@ -73,10 +74,10 @@ func openOutbox(dir string, giveUp time.Duration, send func(context.Context, []b
 		case strings.HasPrefix(e.Name(), tempPrefix): // of a process that died
 			os.Remove(filepath.Join(dir, e.Name()))
 		case strings.HasSuffix(e.Name(), ".json"):
-			o.queue = append(o.queue, e.Name())
+			o.fresh = append(o.fresh, e.Name())
 		}
 	}
-	if n := len(o.queue); n > 0 {
+	if n := len(o.fresh); n > 0 {
 		log.Info("session reports wait in the outbox", "outbox", dir, "reports", n)
 	}
 	o.ctx, o.cancel = context.WithCancel(context.Background())
@@ -102,7 +103,7 @@ func (o *outbox) put(ctx context.Context, id string, data []byte) error {
 		return nil
 	}
 	if o.paused() > 0 {
-		o.enqueue(name)
+		o.enqueue(&o.fresh, name)
 		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -158,7 +159,7 @@ func (o *outbox) settle(name string, err error, cut bool) {
 			o.log.Error("a session report was sent but stays in the outbox, and will be sent again", "file", name, "err", err)
 		}
 	case cut:
-		o.enqueue(name)
+		o.enqueue(&o.tried, name)
 	case errors.As(err, &final):
 		o.bury(name, err)
 	case o.age(name) > o.giveUp:
@@ -167,7 +168,7 @@ func (o *outbox) settle(name string, err error, cut bool) {
 	default:
 		wait := o.failed(err)
 		o.log.Warn("sending a session report failed, it is tried again", "file", name, "again_in", wait, "err", err)
-		o.enqueue(name)
+		o.enqueue(&o.tried, name)
 	}
 }
 
@@ -181,7 +182,7 @@ func (o *outbox) bury(name string, why error) {
 	if err != nil {
 		o.failed(err)
 		o.log.Error("a session report was given up and cannot be moved to the dead letters, it stays in the outbox", "file", name, "why", why, "err", err)
-		o.enqueue(name)
+		o.enqueue(&o.tried, name)
 		return
 	}
 	o.mu.Lock()
@@ -200,9 +201,10 @@ func (o *outbox) age(name string) time.Duration {
 	return time.Since(time.UnixMilli(n))
 }
 
-func (o *outbox) enqueue(name string) {
+// enqueue has name wait in queue, one of o's.
+func (o *outbox) enqueue(queue *[]string, name string) {
 	o.mu.Lock()
-	o.queue = append(o.queue, name)
+	*queue = append(*queue, name)
 	o.mu.Unlock()
 	select {
 	case o.wake <- struct{}{}:
@@ -213,12 +215,14 @@ func (o *outbox) enqueue(name string) {
 func (o *outbox) next() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) == 0 {
-		return ""
+	for _, queue := range []*[]string{&o.fresh, &o.tried} {
+		if len(*queue) > 0 {
+			name := (*queue)[0]
+			*queue = (*queue)[1:]
+			return name
+		}
 	}
-	name := o.queue[0]
-	o.queue = o.queue[1:]
-	return name
+	return ""
 }
 
 func (o *outbox) succeeded() {
@@ -255,5 +259,5 @@ func (o *outbox) paused() time.Duration {
 func (o *outbox) backlog() Backlog {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return Backlog{Waiting: len(o.queue), Dead: o.dead}
+	return Backlog{Waiting: len(o.fresh) + len(o.tried), Dead: o.dead}
 }

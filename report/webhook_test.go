@@ -79,6 +79,25 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	return rec.Result(), nil
 }
 
+// taken are the ids of the reports that the receiver has.
+func (r *receiver) taken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.took)
+}
+
+func (r *receiver) triesOf(id string) []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.tries[id])
+}
+
+func (r *receiver) bodyOf(id string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.body[id]
+}
+
 func (r *receiver) hook(dir string) Sink {
 	return Webhook("https://example.com/hidden-path?key=hidden-query", WebhookOptions{Secret: testSecret, Outbox: dir,
 		Header: http.Header{"authorization": {"Bearer hidden-token"}}, Client: &http.Client{Transport: r}})
@@ -152,14 +171,14 @@ func TestWebhookDelivers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.body[version("session_a")]; got != string(want) {
+		if got := r.bodyOf(version("session_a")); got != string(want) {
 			t.Errorf("posted %s, want %s", got, want)
 		}
 		if err := c.Deliver(t.Context(), &session.Report{JobID: "AJ_2"}, nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(r.took, []string{version("session_a"), version("AJ_2")}) {
-			t.Errorf("the receiver has %q", r.took)
+		if !slices.Equal(r.taken(), []string{version("session_a"), version("AJ_2")}) {
+			t.Errorf("the receiver has %q", r.taken())
 		}
 		if left := letters(t, dir); len(left) > 0 {
 			t.Errorf("left in the outbox: %q", left)
@@ -177,7 +196,7 @@ func TestWebhookDelivers(t *testing.T) {
 // gaps are the waits between the tries of a report, as multiples of what they would be without chance.
 func (r *receiver) wantGaps(id string, want ...time.Duration) {
 	r.t.Helper()
-	tries := r.tries[id]
+	tries := r.triesOf(id)
 	if len(tries) != len(want)+1 {
 		r.t.Fatalf("%s was tried %d times, want %d", id, len(tries), len(want)+1)
 	}
@@ -213,8 +232,8 @@ func TestWebhookTriesAgain(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				r.wantGaps(version("a"), time.Second, 2*time.Second, 4*time.Second, 8*time.Second)
-				if got := letters(t, dir); len(got) > 0 || !slices.Equal(r.took, []string{version("a")}) {
-					t.Errorf("the outbox has %q, the receiver %q", got, r.took)
+				if got := letters(t, dir); len(got) > 0 || !slices.Equal(r.taken(), []string{version("a")}) {
+					t.Errorf("the outbox has %q, the receiver %q", got, r.taken())
 				}
 				closeCourier(t, c)
 			})
@@ -231,9 +250,9 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 			switch {
 			case id == version("a") && n == 0:
 				return 429, map[string]string{"Retry-After": "120"}, nil
-			case id == version("a") && n == 1:
-				return 503, map[string]string{"Retry-After": began.Add(10 * time.Minute).UTC().Format(http.TimeFormat)}, nil
 			case id == version("b") && n == 0:
+				return 503, map[string]string{"Retry-After": began.Add(10 * time.Minute).UTC().Format(http.TimeFormat)}, nil
+			case id == version("a") && n == 1:
 				return 503, map[string]string{"Retry-After": "999999999"}, nil
 			}
 			return 200, nil, nil
@@ -244,11 +263,11 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 		r.put(c, "b")
 		time.Sleep(3 * time.Hour)
 		closeCourier(t, c)
-		if d := r.tries[version("b")][0].Sub(began); d < 9*time.Minute {
+		if d := r.triesOf(version("b"))[0].Sub(began); d != 2*time.Minute {
 			t.Errorf("another report was sent after %v", d)
 		}
-		r.wantGaps(version("a"), 2*time.Minute, 8*time.Minute+maxLater)
-		r.wantGaps(version("b"), maxLater)
+		r.wantGaps(version("a"), 10*time.Minute, maxLater)
+		r.wantGaps(version("b"), 8*time.Minute+maxLater)
 	})
 }
 
@@ -267,8 +286,8 @@ func TestWhatTheReceiverRefusesIsADeadLetter(t *testing.T) {
 				c := r.open(dir)
 				r.put(c, "bad", "good")
 				time.Sleep(time.Hour)
-				if len(r.tries[version("bad")]) != 1 || !slices.Equal(r.took, []string{version("good")}) {
-					t.Errorf("tried %d times, the receiver has %q", len(r.tries[version("bad")]), r.took)
+				if len(r.triesOf(version("bad"))) != 1 || !slices.Equal(r.taken(), []string{version("good")}) {
+					t.Errorf("tried %d times, the receiver has %q", len(r.triesOf(version("bad"))), r.taken())
 				}
 				dead := letters(t, filepath.Join(dir, deadLetters))
 				if left := letters(t, dir); !slices.Equal(dead, []string{"bad"}) || len(left) > 0 || c.Stats()[0].Dead != 1 {
@@ -307,8 +326,8 @@ func TestOutboxSurvivesRestarts(t *testing.T) {
 		down = false
 		c = r.open(dir)
 		synctest.Wait()
-		if !slices.Equal(r.took, []string{version("a"), version("b"), version("c")}) || c.Stats()[0].Waiting != 0 {
-			t.Errorf("the receiver has %q, stats %+v", r.took, c.Stats())
+		if !slices.Equal(r.taken(), []string{version("a"), version("b"), version("c")}) || c.Stats()[0].Waiting != 0 {
+			t.Errorf("the receiver has %q, stats %+v", r.taken(), c.Stats())
 		}
 		closeCourier(t, c)
 		if left := slices.DeleteFunc(names(t, dir), func(s string) bool { return s == lockName }); len(left) > 0 {
@@ -339,14 +358,19 @@ func TestPoisonHoldsNothingUp(t *testing.T) {
 		c := r.open(dir)
 		r.put(c, "poison")
 		for i := range 20 {
+			time.Sleep(time.Duration(i) * time.Minute)
+			began := time.Now()
 			r.put(c, fmt.Sprint(i))
-			time.Sleep(10 * time.Second)
+			time.Sleep(maxPause * 13 / 10)
+			if tries := r.triesOf(version(fmt.Sprint(i))); len(tries) != 1 || tries[0].Sub(began) > maxPause*121/100 {
+				t.Errorf("report %d was put at %v and tried at %v", i, began, tries)
+			}
 		}
-		if len(r.took) != 20 {
-			t.Errorf("the receiver has %d reports, want 20", len(r.took))
+		if len(r.taken()) != 20 {
+			t.Errorf("the receiver has %d reports, want 20", len(r.taken()))
 		}
 		time.Sleep(defaultGiveUp + time.Hour)
-		if n := len(r.tries[version("poison")]); n < 1000 || n > 4000 {
+		if n := len(r.triesOf(version("poison"))); n < 1000 || n > 4000 {
 			t.Errorf("tried %d times within a week", n)
 		}
 		if dead := letters(t, filepath.Join(dir, deadLetters)); !slices.Equal(dead, []string{"poison"}) {
@@ -387,9 +411,9 @@ func TestHangingReceiver(t *testing.T) {
 		hangs = false
 		c = r.open(dir)
 		synctest.Wait()
-		slices.Sort(r.took)
-		if !slices.Equal(r.took, []string{version("a"), version("b")}) {
-			t.Errorf("the receiver has %q", r.took)
+
+		if !slices.Equal(r.taken(), []string{version("a"), version("b")}) {
+			t.Errorf("the receiver has %q", r.taken())
 		}
 		closeCourier(t, c)
 	})
@@ -404,8 +428,8 @@ func TestFullDiskStillTries(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.put(c, "a")
-	if !slices.Equal(r.took, []string{version("a")}) {
-		t.Errorf("the receiver has %q", r.took)
+	if !slices.Equal(r.taken(), []string{version("a")}) {
+		t.Errorf("the receiver has %q", r.taken())
 	}
 	r.answer = func(string, int, *http.Request) (int, map[string]string, error) { return 500, nil, nil }
 	if err := c.Deliver(t.Context(), &session.Report{SessionID: "b"}, nil, nil); err == nil || !strings.Contains(err.Error(), "neither stored nor sent") {
