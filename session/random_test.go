@@ -280,6 +280,11 @@ func (x *random) drive() {
 		if x.cutOff() {
 			return // who closes himself knows what he has sent before
 		}
+		if x.rng.IntN(5) == 0 {
+			if err := x.s.SetTag(fmt.Sprint(x.rng.IntN(3)), "v"); err != nil {
+				x.t.Error(err)
+			}
+		}
 		switch x.rng.IntN(15) {
 		case 0:
 			if o := x.sayOptions(); x.rng.IntN(3) == 0 {

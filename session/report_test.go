@@ -2,6 +2,7 @@ package session_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -108,4 +109,28 @@ func TestReportJSON(t *testing.T) {
 			t.Errorf("turns %+v", doc.Turns)
 		}
 	})
+}
+
+func TestReportUsageByJSON(t *testing.T) {
+	var spent metrics.Collector
+	spent.Add(&metrics.LLM{Header: metrics.Header{Metadata: metrics.Metadata{ModelName: "m", ModelProvider: "p"}, Outcome: metrics.Discarded, Source: metrics.Estimated,
+		Tags: metrics.Tags{AgentID: "kelly", Task: "email", TurnID: "turn_1", Tool: "sum"}}, PromptTokens: 3})
+	usage, by := spent.Account()
+	for want, rep := range map[string]*session.Report{
+		strings.ReplaceAll(`{"agents":[{"key":"kelly",#}],"outcomes":[{"key":"discarded",#}],"sources":[{"key":"estimated",#}],"tasks":[{"key":"email",#}],"tools":[{"key":"sum",#}],"turns":[{"key":"turn_1",#}]}`,
+			"#", `"usage":[{"type":"llm_usage","provider":"p","model":"m","input_tokens":3}]`): {Usage: usage, UsageBy: by},
+		`{"agents":[],"outcomes":[],"sources":[],"tasks":[],"tools":[],"turns":[]}`: {},
+	} {
+		data, err := json.Marshal(rep)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct {
+			Tags    json.RawMessage `json:"tags"`
+			UsageBy json.RawMessage `json:"usage_by"`
+		}
+		if err := json.Unmarshal(data, &doc); err != nil || string(doc.UsageBy) != want || string(doc.Tags) != "{}" {
+			t.Errorf("%v: tags %s, usage_by %s, want %s", err, doc.Tags, doc.UsageBy, want)
+		}
+	}
 }

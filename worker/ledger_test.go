@@ -98,6 +98,9 @@ func (r *ledgerRoom) Open(_ context.Context, h session.Host) (session.IO, error)
 	return ends, nil
 }
 func (*ledgerRoom) Close(context.Context) error { return nil }
+func (r *ledgerRoom) Tag(id string, tags map[string]string) {
+	r.rec.(session.TagRecorder).Tag(id, tags)
+}
 func (r *ledgerRoom) Record(ctx context.Context, e metrics.Event) {
 	at := time.Now()
 	r.rec.Record(ctx, e)
@@ -108,7 +111,7 @@ func (r *ledgerRoom) Record(ctx context.Context, e metrics.Event) {
 func talks(t testing.TB, j *Job, aloud io.Writer, n int) {
 	m := llm.New(scripted.New(&scripted.Options{Answers: slices.Repeat([]scripted.Answer{{Text: "one two three four five",
 		TTFT: 20 * time.Millisecond, Delay: 4 * time.Millisecond}}, n)}), nil)
-	s := session.New(session.Options{LLM: m, Logger: j.log})
+	s := session.New(session.Options{LLM: m, Tags: map[string]string{"customer": "acme"}, Logger: j.log})
 	if err := s.Start(j.ctx, &agent.Agent{Instructions: "talk"}, &ledgerRoom{job: j, aloud: aloud}); err != nil {
 		t.Error(err)
 		return
@@ -275,8 +278,16 @@ func TestFailedReportComesAgain(t *testing.T) {
 	j := ledgerJob(w, "J1")
 	talks(t, j, io.Discard, 2)
 	j.over()
-	want := j.Session().Usage()
+	if err := j.Session().SetTag("resolved", "yes"); err != nil { // in a shutdown callback, say
+		t.Error(err)
+	}
+	want, turns := j.Session().Usage(), j.Session().UsageBy(metrics.ByTurn)
 	w.closeReports()
+	book, err := metrics.ParsePriceBook([]byte(`{"format": 1, "version": "1", "currency": "USD", "prices": [
+		{"provider": "scripted", "model": "*", "rates": {"input_tokens": {"price": "1", "per": 1}, "output_tokens": {"price": "1", "per": 1}}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	var got []*session.Report
 	for _, fails := range []bool{true, false, false} {
@@ -287,6 +298,7 @@ func TestFailedReportComesAgain(t *testing.T) {
 			}
 			return nil
 		})
+		w.opt.PriceBooks = []*metrics.PriceBook{book}
 		w.reportDead(t.Context())
 		w.closeReports()
 	}
@@ -299,6 +311,15 @@ func TestFailedReportComesAgain(t *testing.T) {
 	}
 	if len(want.Models) == 0 {
 		t.Error("the session spent nothing, so this showed little")
+	}
+	if fmt.Sprint(r.Tags) != "map[customer:acme resolved:yes]" {
+		t.Errorf("tags %v", r.Tags)
+	}
+	if by := r.UsageBy[metrics.ByTurn]; len(by) != 2 || by[0].Key != turns[0].Key || fmt.Sprint(by[1].Usage) != fmt.Sprint(turns[1].Usage) {
+		t.Errorf("turns %v, want %v", by, turns)
+	}
+	if cost := r.Cost.Total("USD"); cost != metrics.Amount(want.Tokens())*metrics.Unit || cost == 0 {
+		t.Errorf("it costs %s, want %d", cost, want.Tokens())
 	}
 	if _, err := r.MarshalJSON(); err != nil {
 		t.Error(err)
