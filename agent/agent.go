@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
@@ -39,6 +40,9 @@ type Agent struct {
 	VAD opt.Value[*vad.Model]
 	LLM opt.Value[*llm.Model]
 	TTS opt.Value[*tts.Model]
+	// Realtime hears and speaks instead of the LLM. Whichever of the two is set on the agent counts, not
+	// what the session has of the other.
+	Realtime opt.Value[*realtime.Model]
 
 	// ToolTexts overrides what is set of the session's.
 	ToolTexts ToolTexts
@@ -108,6 +112,8 @@ type Options struct {
 	VAD opt.Value[*vad.Model]
 	LLM opt.Value[*llm.Model]
 	TTS opt.Value[*tts.Model]
+	// Realtime takes the place of the agent's realtime model. One cannot become an LLM, nor an LLM one.
+	Realtime opt.Value[*realtime.Model]
 	// TurnHandling is laid over the agent's, field by field; the turn detector is in there.
 	TurnHandling turn.Handling
 }
@@ -116,6 +122,6 @@ type Options struct {
 func (o Options) Over(base Options) Options {
 	return Options{
 		STT: o.STT.Or(base.STT), VAD: o.VAD.Or(base.VAD), LLM: o.LLM.Or(base.LLM), TTS: o.TTS.Or(base.TTS),
-		TurnHandling: o.TurnHandling.Over(base.TurnHandling),
+		Realtime: o.Realtime.Or(base.Realtime), TurnHandling: o.TurnHandling.Over(base.TurnHandling),
 	}
 }

@@ -42,6 +42,7 @@ type connection struct {
 	spoken      map[string]bool // items that it spoke itself
 	undos       map[string]func()
 	responses   map[string]*response
+	seen        recent   // what was booked
 	going       *renewal // planned; nil for none
 	gone        bool     // that it will end was told by the provider
 	billed      time.Time

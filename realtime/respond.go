@@ -46,7 +46,7 @@ func (c *connection) owed() bool {
 // created begins a response. It returns the generation that is to be told of, nil for none.
 func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	s := c.s
-	if c.responses[e.ResponseID] != nil || s.seen.has(e.ResponseID) {
+	if c.responses[e.ResponseID] != nil || c.seen.has(e.ResponseID) {
 		return nil // said twice
 	}
 	r := &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput}
@@ -198,7 +198,7 @@ func (c *connection) write(m *Message) {
 // done ends a response, also one that was never created.
 func (c *connection) done(e *driver.ResponseDone) {
 	s := c.s
-	if s.seen.add(e.ResponseID) {
+	if c.seen.add(e.ResponseID) {
 		return // said twice
 	}
 	r := c.responses[e.ResponseID]
@@ -338,7 +338,7 @@ func (c *connection) leaveResponses(err error) {
 	}
 	for _, r := range c.ordered() {
 		delete(c.responses, r.id)
-		s.seen.add(r.id)
+		c.seen.add(r.id)
 		outcome := Failed
 		if s.ctx.Err() != nil {
 			outcome = Cancelled

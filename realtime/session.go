@@ -74,7 +74,6 @@ type Session struct {
 	next   int64 // position of the next sample to send
 	losing bool  // unsent audio is being forgotten
 	turns  turns
-	seen   recent // what was booked
 }
 
 // Session begins a conversation; o may be nil. It connects in the background; what is asked of it meanwhile

@@ -84,7 +84,7 @@ func (c *connection) stated(u *driver.ResponseUsage) {
 		r.usage = &u.Usage
 		return
 	}
-	if u.ResponseID != "" && c.s.seen.has(u.ResponseID) {
+	if u.ResponseID != "" && c.seen.has(u.ResponseID) {
 		return // its account is closed
 	}
 	e := &metrics.Realtime{Header: c.m.header(metrics.FromProvider), TTFT: metrics.NoOutput}
@@ -98,7 +98,7 @@ func (c *connection) stated(u *driver.ResponseUsage) {
 
 // transcribed books what transcribing the user costs, as usage of the model that did it.
 func (c *connection) transcribed(u *driver.TranscriptUsage) {
-	if u.ItemID != "" && c.s.seen.add("transcript of "+u.ItemID) {
+	if u.ItemID != "" && c.seen.add("transcript of "+u.ItemID) {
 		return // said twice
 	}
 	e := &metrics.STT{

@@ -116,6 +116,9 @@ func (r *run) takeCharge(act *activity, old *activity) error {
 		if err := r.listenFor(act.tags, act.setup); err != nil {
 			return err
 		}
+		if err := r.converseFor(act, act.tags, act.setup); err != nil {
+			return err
+		}
 	}
 	r.act, act.entered = act, true
 	r.equip(act) // its tools may have changed since

@@ -170,6 +170,9 @@ func (r *run) lastWords() {
 		}
 		e.close()
 	}
+	if c := r.conv.Load(); c != nil {
+		c.close() // which books what it cost
+	}
 	for _, e := range retired {
 		if reason != ReasonError {
 			e.endSTT(limit) // as they are about to by themselves

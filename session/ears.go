@@ -21,6 +21,7 @@ type ears struct {
 	gen int // ears that were replaced are not listened to any more
 	vad *vad.Model
 	stt *stt.Model
+	rt  bool // a realtime model hears, too
 
 	tags   metrics.LiveTags
 	ctx    context.Context // of the streams
@@ -43,10 +44,10 @@ type ears struct {
 // listenFor makes the ears that set needs. When it fails, the old ones stay. On the loop.
 func (r *run) listenFor(tags metrics.Tags, set setup) error {
 	old := r.ears
-	if old != nil && old.vad == set.vad && old.stt == set.stt {
+	if old != nil && old.vad == set.vad && old.stt == set.stt && old.rt == (set.rt != nil) {
 		return nil
 	}
-	if r.io.AudioIn == nil || set.vad == nil && set.stt == nil {
+	if r.io.AudioIn == nil || set.vad == nil && set.stt == nil && set.rt == nil {
 		r.ears = nil
 		if old != nil {
 			r.retire(old)
@@ -54,7 +55,7 @@ func (r *run) listenFor(tags metrics.Tags, set setup) error {
 		return nil
 	}
 	before := r.lastEars
-	e := &ears{r: r, vad: set.vad, stt: set.stt, ended: make(chan struct{}), quiet: make(chan struct{})}
+	e := &ears{r: r, vad: set.vad, stt: set.stt, rt: set.rt != nil, ended: make(chan struct{}), quiet: make(chan struct{})}
 	tags.TurnID = r.heard.turnID
 	e.tags.Set(tags)
 	e.ctx, e.cancel = context.WithCancel(metrics.WithLiveTags(r.ctx, &e.tags))
@@ -153,14 +154,17 @@ func (e *ears) hear(vs *vad.Stream) {
 				e.r.log.Error("voice activity detection failed", "err", err)
 			}
 		}
-		if s := e.feed(f.Duration()); s != nil {
-			if e.deaf.Load() {
-				for len(silence) < len(f.Data) {
-					silence = append(silence, 0)
-				}
-				f.Data = silence[:len(f.Data)]
+		if e.deaf.Load() {
+			for len(silence) < len(f.Data) {
+				silence = append(silence, 0)
 			}
+			f.Data = silence[:len(f.Data)]
+		}
+		if s := e.feed(f.Duration()); s != nil {
 			_ = s.Push(f) // a stream that failed says so to its reader
+		}
+		if c := e.r.conv.Load(); c != nil && e.rt {
+			_ = c.s.Push(f) // likewise
 		}
 	}
 }

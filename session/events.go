@@ -44,6 +44,7 @@ type UserInputTranscribed struct {
 	Final      bool
 	Language   string
 	SpeakerID  string
+	ItemID     string // of the message in the history, if a realtime model wrote it down; else empty
 }
 
 // UserTranscriptionTimeout tells that the VAD has heard the user speak and the STT has found no words

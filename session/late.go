@@ -70,7 +70,7 @@ func (r *run) replyLate() {
 		}
 	}
 	r.late = later
-	if len(results) == 0 || r.act.llm == nil {
+	if len(results) == 0 || r.act.mute() {
 		return
 	}
 	q := replyRequest{instructions: lateInstructions(r.act, results), choice: llm.ToolChoice{Mode: llm.ToolNone}, typed: r.ears == nil}

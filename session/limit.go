@@ -93,7 +93,7 @@ func (r *run) busy() bool {
 // calls no tools.
 func (r *run) cutIn() {
 	h := &r.heard
-	if r.act.llm == nil || h.commit != nil {
+	if r.act.mute() || h.commit != nil {
 		return
 	}
 	r.dropEarly()

@@ -50,6 +50,9 @@ func (s *Session) ClearUserTurn() {
 		r.ask(func() {
 			r.heard.clear()
 			r.attribute()
+			if c := r.conv.Load(); c != nil && !c.itself {
+				_ = c.s.Clear()
+			}
 			r.talk.reset()
 			r.listenAnew()
 			r.resetJudge()
@@ -81,6 +84,14 @@ func (h *recognition) clear() {
 func (r *run) commitTurn(o CommitOptions, result chan<- string) {
 	if r.heard.commit != nil {
 		r.finishCommit()
+	}
+	if r.heardByModel() && r.closing == nil {
+		result <- ""
+		t := newTurn(&r.heard)
+		t.silent = o.SkipReply
+		r.heard.speaking = false
+		r.take(t)
+		return
 	}
 	if r.closing != nil || r.ears == nil || r.ears.stt == nil {
 		result <- ""

@@ -254,6 +254,7 @@ func (s *Session) updateInstructions(act *activity, text string) error {
 			return
 		}
 		act.mind.instructions = text
+		r.tellModel(act)
 		r.reconfigured(act, &chat.ConfigUpdate{Instructions: text})
 	})
 }
@@ -287,6 +288,7 @@ func (s *Session) updateTools(ctx context.Context, act *activity, tools []llm.To
 		m.tools, m.sets, m.all, m.settled = tools, sets, all, true
 		m.forget()
 		r.equip(act)
+		r.tellModel(act)
 		r.dropEarly()
 		if u := (&chat.ConfigUpdate{ToolsAdded: without(after, before), ToolsRemoved: without(before, after)}); len(u.ToolsAdded)+len(u.ToolsRemoved) > 0 {
 			r.reconfigured(act, u)
@@ -301,6 +303,7 @@ func (s *Session) updateChatContext(act *activity, c *chat.Context) error {
 	return s.of(act, func(r *run, act *activity) {
 		act.mind.Context = c
 		act.mind.forget() // which makes it a copy
+		r.tellModel(act)
 		r.dropEarly()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/tts"
@@ -22,6 +23,11 @@ type Options struct {
 	STT *stt.Model // nil: the session does not hear; a batch model is made streaming with VAD
 	LLM *llm.Model // nil: the agent only says what it is told to
 	TTS *tts.Model // nil: the agent only writes
+
+	// Realtime hears and speaks itself, in place of the LLM, and as a rule of STT, VAD and TTS: with a VAD the
+	// session can find the user's turns instead of the model, and a TTS speaks what was given to say and what
+	// the model answers in text only. Both it and an LLM are an error of Start.
+	Realtime *realtime.Model
 
 	// Models names models for Gateway to make, instead of STT, LLM and TTS: Start does so, and the close
 	// closes them. That nothing makes them, or one cannot be made, is an error of Start.

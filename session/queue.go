@@ -63,7 +63,7 @@ func (r *run) schedule() {
 		close(sp.step.scheduled)
 	}
 	// The agent does not begin to talk while the user does, unless it must not be interrupted anyway.
-	if sp := act.current; sp != nil && !isClosed(sp.step.go_) && (r.heard.silent || sp.Protected()) {
+	if sp := act.current; sp != nil && !isClosed(sp.step.go_) && (r.heard.silent || sp.Protected() || act.itself) {
 		close(sp.step.go_)
 	}
 	r.watchEars()

@@ -122,6 +122,9 @@ func (r *run) attribute() {
 	if j := r.judge.Load(); j != nil {
 		j.tags.Set(r.listening())
 	}
+	if c := r.conv.Load(); c != nil {
+		c.live.Set(r.listening())
+	}
 }
 
 func join(a, b string) string {
@@ -166,6 +169,9 @@ func (r *run) userStarted(onset time.Time) {
 	r.resume.stop()
 	r.resumeWaits = false
 	r.setUserState(agent.UserSpeaking, onset)
+	if c := r.conv.Load(); c != nil && !c.itself {
+		_ = c.s.StartTurn() // a session that failed says so to its reader
+	}
 	// A reply that is about to begin must not talk over the user.
 	if sp := r.act.interruptible(); sp != nil && r.agentState != agent.Speaking && r.canPause() &&
 		r.act.detection() != turn.DetectManual && isClosed(sp.step.go_) {
@@ -376,7 +382,7 @@ func (r *run) minDelay() time.Duration { return r.act.endpointing.MinDelay() }
 // endTurnSoon ends the turn when the user stays silent for the endpointing delay.
 func (r *run) endTurnSoon() {
 	h := &r.heard
-	if h.transcript == "" || h.commit != nil || r.act.detection() == turn.DetectManual {
+	if h.transcript == "" && !r.heardByModel() || h.commit != nil || r.act.detection() == turn.DetectManual || r.act.itself {
 		return // wait for the text, or for the application
 	}
 	h.stopDeciding()
@@ -432,10 +438,10 @@ func (r *run) endTurnAfter(d time.Duration) {
 // endTurn takes the user's words as a turn and has it answered.
 func (r *run) endTurn() {
 	h := &r.heard
-	if h.transcript == "" || r.closing != nil {
+	if h.transcript == "" && !r.heardByModel() || r.closing != nil {
 		return
 	}
-	if w := r.act.how.Interruption.MinWords.Default(0); w > 0 && r.act.interruptible() != nil && tokenize.CountWords(h.transcript) < w {
+	if w := r.act.how.Interruption.MinWords.Default(0); w > 0 && r.act.interruptible() != nil && h.transcript != "" && tokenize.CountWords(h.transcript) < w {
 		r.dropEarly()
 		r.turnDropped() // too little to interrupt the agent; it stays for the next decision
 		return

@@ -41,7 +41,7 @@ func (r *run) generateReply(q agent.Reply, entering bool) (*speech, error) {
 	switch {
 	case act == nil:
 		return nil, agent.ErrNotRunning
-	case act.llm == nil:
+	case act.mute():
 		return nil, agent.ErrNoLanguage
 	}
 	if err := act.mind.checkNames(act.r.opt.Tools, q.Tools); err != nil {
@@ -75,6 +75,9 @@ func (r *run) newReply(act *activity, q replyRequest, protected, byUser bool) *s
 	if q.user != nil {
 		sp.asked = q.user.Text()
 	}
+	if act.rt != nil && q.turn != nil {
+		sp.user = nil // the model has heard him; see converser.said
+	}
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 	r.enqueue(sp, byUser)
 	return sp
@@ -94,13 +97,22 @@ func (sp *speech) await(c <-chan struct{}) bool {
 func (r *run) runReply(sp *speech, q replyRequest) error {
 	st := sp.step
 	for {
-		round, err := r.runStep(sp, st, q)
+		var round *toolRound
+		var err error
+		if st.rt != nil {
+			round, err = r.converse(sp, st, q)
+		} else {
+			round, err = r.runStep(sp, st, q)
+		}
 		if round == nil {
 			return err
 		}
 		// What the tools did is kept although the model or the voice failed beside them.
 		again := false
-		if q, again = r.afterTools(sp, round, q, err != nil); !again {
+		if q, again = r.afterTools(sp, round, q, err != nil); st.rt != nil {
+			again = r.tellOutputs(sp, round, again)
+		}
+		if !again {
 			return err
 		}
 		r.ask(func() {
@@ -119,7 +131,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 	if !eager && !sp.await(st.scheduled) {
 		return nil, nil
 	}
-	v := r.newVoice(sp, st, gen.text, gen, nil)
+	v := r.newVoice(sp, st, gen.text, gen)
 	defer v.stop()
 	if !sp.await(st.go_) {
 		return nil, nil
@@ -131,7 +143,7 @@ func (r *run) runStep(sp *speech, st *step, q replyRequest) (*toolRound, error) 
 	} else {
 		round.refuse(gen.calls)
 	}
-	said := v.speak()
+	said := v.speak(nil)
 	if said.err != nil {
 		gen.stop() // nobody will hear the rest
 	}

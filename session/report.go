@@ -256,6 +256,7 @@ func eventJSON(e Event) map[string]any {
 		m["transcript"], m["is_final"] = e.Transcript, e.Final
 		putText(m, "language", e.Language)
 		putText(m, "speaker_id", e.SpeakerID)
+		putText(m, "item_id", e.ItemID)
 	case UserTranscriptionTimeout:
 		m["speech_duration"], m["vad_speech_started_at"] = e.SpeechDuration.Seconds(), unix(e.SpeechStartedAt)
 	case ConversationItemAdded:

@@ -69,9 +69,10 @@ type run struct {
 	toolsets           map[llm.ManagedToolset]*equipment
 	ownSets            []llm.ManagedToolset // of the session
 	ears               *ears
-	lastEars           *ears                 // the last ones that were made
-	judge              atomic.Pointer[judge] // the ears read it too; nil for none
-	retired            map[*ears]struct{}    // ears that were replaced and still have words to tell
+	lastEars           *ears                     // the last ones that were made
+	judge              atomic.Pointer[judge]     // the ears read it too; nil for none
+	conv               atomic.Pointer[converser] // likewise; with the realtime model, nil for none
+	retired            map[*ears]struct{}        // ears that were replaced and still have words to tell
 	heard              recognition
 	talk               talk
 	standing           standing

@@ -16,7 +16,10 @@ func (r *run) say(text iter.Seq[string], o *agent.SayOptions) (*speech, error) {
 	case act == nil:
 		return nil, agent.ErrNotRunning
 	case act.tts == nil && r.io.AudioOut != nil && o.Audio == nil:
-		return nil, agent.ErrNoVoice
+		if act.rt == nil || !act.rt.Capabilities().Say {
+			return nil, agent.ErrNoVoice
+		}
+		return r.sayItself(act, text, o), nil
 	}
 	sp := r.newSpeech(act.ctx, act, sourceSay, o.Protected || act.protectedByDefault(), "")
 	sp.priority = o.Priority
@@ -31,12 +34,12 @@ func (r *run) runSay(sp *speech, text iter.Seq[string], o *agent.SayOptions) err
 	if !sp.await(st.scheduled) {
 		return nil
 	}
-	v := r.newVoice(sp, st, newLines(), nil, o.Audio)
+	v := r.newVoice(sp, st, newLines(), nil)
 	defer v.stop()
 	r.goDo("text to say", func() {
 		defer v.text.close()
 		if o.Audio != nil {
-			v.text.begin() // it is heard even if it has no text
+			v.text.begin(&line{audio: o.Audio}) // it is heard even if it has no text
 		}
 		for t := range text {
 			if v.ctx.Err() != nil {
@@ -49,7 +52,7 @@ func (r *run) runSay(sp *speech, text iter.Seq[string], o *agent.SayOptions) err
 		return nil
 	}
 	began := r.stamp()
-	said := v.speak()
+	said := v.speak(nil)
 	r.ask(func() {
 		if !o.NoHistory {
 			r.keepSaid(sp, st, said, "", began, nil)

@@ -14,7 +14,8 @@ import (
 type spoken struct {
 	text        string // what was heard
 	interrupted bool
-	started     time.Time // zero when nothing was heard
+	played      time.Duration // of the audio of the last segment
+	started     time.Time     // zero when nothing was heard
 	stopped     time.Time
 	readyAt     time.Time // the TTS had text enough to speak
 	audioAt     time.Time // first audio from the TTS

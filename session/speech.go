@@ -10,6 +10,7 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/tokenize"
 	"github.com/parley-go/parley/tts"
 	"github.com/parley-go/parley/turn"
@@ -39,10 +40,11 @@ type speech struct {
 	held       *held         // what it costs, if it was begun before its turn was over
 	discard    atomic.Bool   // nothing of it will be used
 	answer     atomic.Pointer[llm.Stream]
-	background bool        // played out, tools still run
-	working    int         // tools that the present step waits for
-	tasks      int         // of these, those that wait for an agent.Task
-	learned    []chat.Item // from tasks, which the present request does not know
+	begun      *realtime.Generation // by a realtime model itself; nil for none
+	background bool                 // played out, tools still run
+	working    int                  // tools that the present step waits for
+	tasks      int                  // of these, those that wait for an agent.Task
+	learned    []chat.Item          // from tasks, which the present request does not know
 	watchdog   timer
 }
 
@@ -52,16 +54,19 @@ type step struct {
 	scheduled chan struct{} // closed when the step becomes the current one
 	go_       chan struct{} // closed when it may be heard
 	playedOut chan struct{} // closed when it was heard
-	llm       *llm.Model    // the agent's when the step began, as is tts
+	llm       *llm.Model    // the agent's when the step began, as are tts and rt
+	rt        *realtime.Model
 	tts       *tts.Model
 	ctx       context.Context                     // of the speech, inside of the step's span
 	endSpan   func(err error, attrs ...slog.Attr) // nil when that is done
 	said      *chat.Message                       // what was heard; nil for nothing
+
+	generation *realtime.Generation // of a realtime model; on the loop
 }
 
 // newStep makes a step with the models that act has now.
 func newStep(act *activity) *step {
-	return &step{scheduled: make(chan struct{}), go_: make(chan struct{}), playedOut: make(chan struct{}), llm: act.llm, tts: act.tts}
+	return &step{scheduled: make(chan struct{}), go_: make(chan struct{}), playedOut: make(chan struct{}), llm: act.llm, tts: act.tts, rt: act.rt}
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -76,9 +81,13 @@ func isClosed(c <-chan struct{}) bool {
 // newSpeech makes a speech of act that is neither run nor queued yet. turnID is of the user turn that it
 // answers, "" for none. ctx is that of act.
 func (r *run) newSpeech(ctx context.Context, act *activity, source string, protected bool, turnID string) *speech {
+	return r.newSpeechWith(ctx, act, source, protected, turnID, metrics.NewID("speech_"))
+}
+
+func (r *run) newSpeechWith(ctx context.Context, act *activity, source string, protected bool, turnID, id string) *speech {
 	sp := &speech{act: act, source: source, turnID: turnID, stopped: make(chan struct{}), step: newStep(act)}
 	sp.watchdog.s = r
-	sp.Speech, sp.own = agent.NewSpeech(metrics.NewID("speech_"), protected, func(force bool) error {
+	sp.Speech, sp.own = agent.NewSpeech(id, protected, func(force bool) error {
 		err := error(nil)
 		r.ask(func() { err = r.interrupt(sp, force) })
 		return err
@@ -240,7 +249,7 @@ func (act *activity) interruptible() *speech {
 // interruptByVoice pauses the agent because the user talks, or stops it where that cannot be undone.
 func (r *run) interruptByVoice() {
 	sp := r.act.interruptible()
-	if sp == nil || r.closing != nil || r.warmingUp() || r.act.detection() == turn.DetectManual || !r.enoughWords() {
+	if sp == nil || r.closing != nil || r.warmingUp() || r.act.detection() == turn.DetectManual || r.act.itself || !r.enoughWords() {
 		return
 	}
 	if !isClosed(sp.step.go_) {

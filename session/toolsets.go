@@ -168,6 +168,7 @@ func (r *run) takeStock(act *activity) {
 			}
 			m.all = all
 			m.settle()
+			r.tellModel(act)
 		})
 	})
 }

@@ -115,7 +115,7 @@ func (q *replyRequest) trace(ctx context.Context, g *generation, st *step, req *
 
 // trace opens the span of a synthesis.
 func (u *utterance) trace() (end func()) {
-	if u.v.canned != nil {
+	if u.line.audio != nil {
 		return func() {}
 	}
 	ctx, endSpan := model.StartSpan(u.ctx, "tts_node")

@@ -49,6 +49,9 @@ func (r *run) answer(t *userTurn) {
 		r.pendingTurns--
 		r.turnDropped() // if it interrupted nobody
 	})
+	if !r.endHeard(t) {
+		return
+	}
 	var act *activity
 	var busy []*speech
 	var mute bool
@@ -109,7 +112,7 @@ func (r *run) makeWay(t *userTurn) (act *activity, busy []*speech, mute bool) {
 		}
 		busy = append(busy, sp)
 	}
-	return act, busy, act.llm == nil
+	return act, busy, act.mute()
 }
 
 // forward has t answered by whoever has taken over from act, or is about to.

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/parley-go/parley/agent"
@@ -83,8 +84,14 @@ func (r *run) refit(h turn.Handling, m *mind, o agent.Options) error {
 	if err == nil && r.next != nil {
 		following, err = fit(r.next)
 	}
+	if err == nil && (set.rt == nil) != (r.act.rt == nil) {
+		err = errors.New("an LLM cannot take the place of a realtime model, nor the other way round, while the agent is in charge")
+	}
 	if err == nil {
 		err = r.listenFor(r.act.tags, set)
+	}
+	if err == nil {
+		err = r.converseFor(r.act, r.act.tags, set)
 	}
 	if err != nil {
 		return err

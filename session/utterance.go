@@ -20,9 +20,12 @@ type utterance struct {
 	v    *voice
 	sp   *speech
 	ctx  context.Context
+	line *line
 	id   string        // of the transcript segment
 	turn chan struct{} // closed when it may be heard
 	seg  *segment      // set before turn is closed
+
+	silent bool // it is written only, see voice.write
 
 	synthesized func()        // the next utterance may be synthesised; more than one call does nothing
 	voiced      chan struct{} // closed when all audio was handed to the output, or no more will come
@@ -39,9 +42,10 @@ type utterance struct {
 	textAt time.Time   // first text for the voice
 }
 
-func newUtterance(v *voice) *utterance {
-	return &utterance{r: v.r, v: v, sp: v.sp, ctx: v.ctx, id: newSegmentID(),
-		turn: make(chan struct{}), voiced: make(chan struct{}), ended: make(chan struct{}), written: make(chan struct{})}
+func newUtterance(v *voice, text *line) *utterance {
+	return &utterance{r: v.r, v: v, sp: v.sp, ctx: v.ctx, line: text, id: newSegmentID(),
+		silent: v.r.io.AudioOut == nil || v.tts == nil && text.audio == nil,
+		turn:   make(chan struct{}), voiced: make(chan struct{}), ended: make(chan struct{}), written: make(chan struct{})}
 }
 
 // start begins the synthesis of text. synthesized is called when it is complete, whether it was
@@ -145,7 +149,7 @@ func (u *utterance) finish(end PlaybackEvent, err error, audible bool) {
 		last = u.script.rest()
 	}
 	u.r.show(u.id, last, true)
-	u.said.text = u.script.heard()
+	u.said.text, u.said.played = u.script.heard(), end.Played
 	u.said.readyAt, u.said.by = u.readyAt(), u.spokenBy()
 	if broken {
 		u.said.err = err
@@ -175,7 +179,7 @@ func (u *utterance) audio(text iter.Seq[string]) iter.Seq2[*tts.Audio, error] {
 	}
 	node := u.synthesize
 	switch f := u.sp.act.agent.TTSNode; {
-	case u.v.canned != nil:
+	case u.line.audio != nil:
 		return u.playCanned(noted)
 	case f != nil:
 		voice := orNothing2(f(u.ctx, noted, node))
@@ -197,7 +201,7 @@ func (u *utterance) playCanned(text iter.Seq[string]) iter.Seq2[*tts.Audio, erro
 		if !u.mayBeHeard() {
 			return
 		}
-		for f, err := range u.v.canned {
+		for f, err := range u.line.audio {
 			if !yield(&tts.Audio{Frame: f}, err) {
 				return
 			}
@@ -276,7 +280,7 @@ func (u *utterance) readyAt() time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case u.v.canned != nil:
+	case u.line.audio != nil:
 		return time.Time{}
 	case u.stream != nil:
 		return u.stream.Ready()

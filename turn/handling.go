@@ -30,7 +30,8 @@ type Detection string
 
 // The ways to detect the end of a turn.
 const (
-	// DetectAuto takes the VAD if there is one, else the STT's final transcripts.
+	// DetectAuto takes the realtime model if it finds turns, else the VAD if there is one, else the STT's
+	// final transcripts.
 	DetectAuto Detection = "auto"
 	// DetectVAD leaves it to the silence that the VAD finds.
 	DetectVAD Detection = "vad"
@@ -39,6 +40,8 @@ const (
 	// DetectManual leaves it to the application, which commits and clears turns. The voice of the user
 	// does not interrupt either.
 	DetectManual Detection = "manual"
+	// DetectRealtime leaves it to the realtime model, which hears the user itself.
+	DetectRealtime Detection = "realtime_llm"
 )
 
 // Interruption says how the user may cut the agent short.
