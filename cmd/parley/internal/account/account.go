@@ -113,12 +113,13 @@ func (c *counter) add(s *session) {
 			c.note(rep, &p)
 		}
 	}
+	if s.id == "" || len(seen) == 0 {
+		return // what belongs to no session
+	}
 	for p := range seen {
 		c.sessions[p]++
 	}
-	if len(seen) > 0 {
-		c.all++
-	}
+	c.all++
 }
 
 // take adds the pieces of s to the rows.

@@ -84,6 +84,9 @@ func TestASessionCountsOnce(t *testing.T) {
 	early := c.report()
 	early.EndedAt, early.Timestamp, early.Usage.Models = time.Time{}, noon.Add(time.Minute), early.Usage.Models[:1]
 	file(t, dir, "c early", early, nil)
+	recovered := c.report() // delivered once more after a kill, as the ledger had it
+	recovered.Recovered, recovered.StartedAt = true, noon.Add(-3*time.Millisecond)
+	file(t, dir, "c recovered", recovered, nil)
 	later := *c
 	later.start = noon.Add(time.Hour) // was started again
 	file(t, dir, "c later", later.report(), nil)
@@ -223,6 +226,27 @@ func TestAReportOverMidnight(t *testing.T) {
 	wantRows(t, a, "2026-07-01: in ~200/350, out ~7/22, chars 33, heard 60")
 	wantNotes(t, a.Notes.Remarks, "1 session over midnight")
 	wantNotes(t, read(t, Query{By: by(t, "model")}, dir).Notes.Remarks)
+}
+
+func TestAReportWithoutASession(t *testing.T) {
+	dir := t.TempDir()
+	l, err := ledger.Open(filepath.Join(dir, "ledger"), ledger.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Record(t.Context(), &metrics.LLM{Header: metrics.Header{ID: "1", Timestamp: noon}, PromptTokens: 5}) // of no session
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range []string{"1", "2"} { // nobody came
+		file(t, dir, job, &live.Report{JobID: job, StartedAt: noon, EndedAt: noon.Add(time.Minute), Timestamp: noon.Add(time.Minute)}, nil)
+	}
+	a := read(t, Query{By: by(t, "session")}, dir)
+	wantRows(t, a, "-: in 5")
+	wantNotes(t, a.Notes.Remarks)
+	if a.Total.Sessions != 0 {
+		t.Errorf("%d sessions", a.Total.Sessions)
+	}
 }
 
 func TestDamage(t *testing.T) {

@@ -177,7 +177,12 @@ func (r *reader) reports(path string) error {
 	}
 	all, err := parseReports(io.LimitReader(f, maxReport), path, &r.notes)
 	for _, rep := range all {
-		s := r.session(rep.session)
+		s := &session{}
+		if rep.session != "" {
+			s = r.session(rep.session)
+		} else { // of a job without a session; it is about nothing else
+			r.order = append(r.order, s)
+		}
 		s.reports = append(s.reports, rep)
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ type reportJSON struct {
 	Written   *float64                              `json:"timestamp"`
 	Recovered bool                                  `json:"recovered"`
 	Tags      map[string]string                     `json:"tags"`
-	Usage     *[]json.RawMessage                    `json:"usage"`
+	Usage     json.RawMessage                       `json:"usage"` // null: there was no session
 	By        map[metrics.Dimension]json.RawMessage `json:"usage_by"`
 }
 
@@ -75,7 +75,11 @@ func parseReport(data []byte, damage func(string, ...any)) (*report, error) {
 	}
 	r := &report{session: *doc.Session, job: doc.Job, room: doc.Room, started: when(doc.Started), ended: when(doc.Ended),
 		written: when(doc.Written), recovered: doc.Recovered, tags: doc.Tags}
-	for _, line := range *doc.Usage {
+	var usage []json.RawMessage
+	if err := json.Unmarshal(doc.Usage, &usage); err != nil {
+		return nil, fmt.Errorf("usage: %w", err)
+	}
+	for _, line := range usage {
 		m, err := parseLine(line)
 		if err != nil {
 			damage("usage of session %s is not counted: %v", r.session, err)
