@@ -98,12 +98,16 @@ func (s *Stream) probePassed(req *driver.Request) {
 		if who == s.asked[0] || !s.m.enter() {
 			continue
 		}
+		if !s.begin() { // the reader has left
+			s.m.leave()
+			return
+		}
 		end, ok := who.Probe()
 		if !ok {
+			s.end()
 			s.m.leave()
 			continue
 		}
-		s.begin()
 		go func() {
 			defer s.m.leave()
 			defer s.end()

@@ -347,3 +347,25 @@ func TestFallbackOfNobodyFails(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A reader that leaves at once may be faster than the request.
+func TestFallbackProbesForNobodyWhoHasLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 50 {
+			a, _ := brand("a", isDown)
+			b, _ := brand("b", answers("Yes"))
+			m := llm.Fallback(nil, a, b)
+			if _, _, err := m.Chat(t.Context(), hello()).Collect(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute) // until a is due for a probe
+			s := m.Chat(t.Context(), hello())
+			s.Close()
+			<-s.Done()
+			synctest.Wait()
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

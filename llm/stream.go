@@ -289,11 +289,15 @@ func (s *Stream) finish(outcome metrics.Outcome) {
 	s.end()
 }
 
-// begin announces something more that Done waits for, until end.
-func (s *Stream) begin() {
+// begin announces something more that Done waits for, until end; false when the stream is done already.
+func (s *Stream) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.open == 0 {
+		return false
+	}
 	s.open++
+	return true
 }
 
 func (s *Stream) end() {
