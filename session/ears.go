@@ -226,6 +226,9 @@ func (e *ears) runSTT() {
 		s, err := e.stt.Stream(e.ctx, nil)
 		if err == nil {
 			e.setCurrent(s)
+			if !e.hearing() { // whoever ended the input did so before
+				_ = s.EndInput()
+			}
 			err = e.readSTT(s)
 			e.setCurrent(nil)
 			s.Close()
