@@ -82,6 +82,9 @@ type Options struct {
 	// changes them.
 	Tags map[string]string
 
+	// Recording says whether what is said may be kept: by default it is in the report.
+	Recording Recording
+
 	// Recorder gets every metrics event of the session, besides the session itself: a *ledger.Ledger, for
 	// instance. A worker with a ledger needs none. A TagRecorder gets the tags, too.
 	Recorder metrics.Recorder

@@ -37,6 +37,9 @@ type Report struct {
 	UsageBy             map[metrics.Dimension][]metrics.Group // the usage, and its cost, apart by agent and so on
 	Cost                *metrics.Cost                         // of the usage; nil without Options.PriceBooks
 	Standing            Standing
+	// JobRecording and JobRedaction are what the LiveKit project wants: that conversations are uploaded, and that
+	// they are redacted. By the worker; not in the JSON.
+	JobRecording, JobRedaction bool
 }
 
 // ErrNeverStarted is returned by Report for a session that was not started.
@@ -98,12 +101,12 @@ func (r *Report) OptionsMap() map[string]any { return r.Options.report() }
 // MarshalJSON writes the report: snake_case names, seconds as floats, Unix seconds for times.
 func (r *Report) MarshalJSON() ([]byte, error) {
 	doc := reportJSON{
-		Version: ReportVersion, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID, Recovered: r.Recovered,
+		Version: ReportVersion, SDKVersion: Version, JobID: r.JobID, RoomID: r.RoomID, Room: r.Room, SessionID: r.SessionID, Recovered: r.Recovered,
 		JobReason: r.JobReason, JobError: text(r.JobError),
 		StartedAt: unix(r.StartedAt), EndedAt: unix(r.EndedAt), Timestamp: unix(r.Timestamp),
 		Duration: r.Duration().Seconds(), CloseReason: r.CloseReason,
 		CloseError: text(r.CloseError),
-		Tags:       r.Tags, History: orEmpty(r.History),
+		Tags:       r.Tags, History: r.conversation(),
 		Usage: r.Usage.Models, UsageBy: make(map[metrics.Dimension][]metrics.Group), Cost: r.Cost,
 		Standing: r.Standing.json(r.Timestamp),
 		Events:   []map[string]any{}, Turns: []turnJSON{},
@@ -121,7 +124,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 		doc.Usage = []metrics.ModelUsage{}
 	}
 	for _, e := range r.Events {
-		doc.Events = append(doc.Events, eventJSON(e))
+		doc.Events = append(doc.Events, eventJSON(e, r.Words()))
 	}
 	for _, t := range r.Turns {
 		doc.Turns = append(doc.Turns, latencyJSON(t))
@@ -131,6 +134,7 @@ func (r *Report) MarshalJSON() ([]byte, error) {
 
 type reportJSON struct {
 	Version     int                                   `json:"version"`
+	SDKVersion  string                                `json:"sdk_version"`
 	JobID       string                                `json:"job_id"`
 	RoomID      string                                `json:"room_id"`
 	Room        string                                `json:"room"`
@@ -182,13 +186,6 @@ func text(err error) string {
 	return err.Error()
 }
 
-func orEmpty(c *chat.Context) *chat.Context {
-	if c == nil {
-		return &chat.Context{}
-	}
-	return c
-}
-
 func unix(t time.Time) *float64 {
 	if t.IsZero() {
 		return nil
@@ -223,6 +220,7 @@ func (o Options) report() map[string]any {
 		"min_consecutive_speech_delay":     o.MinConsecutiveSpeechDelay.Seconds(),
 		"soft_budget":                      o.SoftBudget.report(),
 		"hard_budget":                      o.HardBudget.report(),
+		"recording_options":                o.Recording.report(),
 		"preemptive_generation": map[string]any{
 			"enabled":             p.Enabled.Default(false),
 			"preemptive_tts":      p.TTS.Default(false),
@@ -244,8 +242,8 @@ func seconds(o opt.Value[time.Duration]) any {
 }
 
 // eventJSON is the form of an event in a report: plain values only, so that every report can be
-// written.
-func eventJSON(e Event) map[string]any {
+// written, and without what was said unless words.
+func eventJSON(e Event, words bool) map[string]any {
 	m := map[string]any{"type": e.EventType(), "created_at": unix(e.When())}
 	switch e := e.(type) {
 	case UserStateChanged:
@@ -253,14 +251,19 @@ func eventJSON(e Event) map[string]any {
 	case AgentStateChanged:
 		m["old_state"], m["new_state"] = e.Old, e.New
 	case UserInputTranscribed:
-		m["transcript"], m["is_final"] = e.Transcript, e.Final
+		m["is_final"] = e.Final
+		if words {
+			m["transcript"] = e.Transcript
+		}
 		putText(m, "language", e.Language)
 		putText(m, "speaker_id", e.SpeakerID)
 		putText(m, "item_id", e.ItemID)
 	case UserTranscriptionTimeout:
 		m["speech_duration"], m["vad_speech_started_at"] = e.SpeechDuration.Seconds(), unix(e.SpeechStartedAt)
 	case ConversationItemAdded:
-		m["item"] = e.Item
+		if words {
+			m["item"] = e.Item
+		}
 	case SpeechCreated:
 		m["speech_id"], m["user_initiated"], m["source"] = e.Speech.ID(), e.UserInitiated, e.Source
 	case OverlappingSpeech:
@@ -270,10 +273,14 @@ func eventJSON(e Event) map[string]any {
 	case AgentFalseInterruption:
 		m["resumed"] = e.Resumed
 	case FunctionToolsExecuted:
-		m["function_calls"], m["function_call_outputs"] = e.Calls, e.Outputs
+		if words {
+			m["function_calls"], m["function_call_outputs"] = e.Calls, e.Outputs
+		}
 	case ToolExecutionUpdated:
 		m["id"], m["call_id"], m["name"], m["status"] = e.ID, e.Call.CallID, e.Call.Name, e.Status
-		putText(m, "message", e.Message)
+		if words {
+			putText(m, "message", e.Message)
+		}
 	case ToolReplyUpdated:
 		m["update_ids"], m["speech_id"], m["status"] = e.UpdateIDs, e.SpeechID, e.Status
 	case TurnCompleted:

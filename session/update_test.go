@@ -456,6 +456,7 @@ func TestReportHasTheOptionsInForce(t *testing.T) {
 			`"false_interruption_timeout":null,"hard_budget":null,"max_endpointing_delay":2.5,"max_tool_steps":3,"min_consecutive_speech_delay":1,` +
 			`"min_endpointing_delay":0.3,"min_interruption_duration":0.5,"min_interruption_words":0,` +
 			`"preemptive_generation":{"enabled":false,"max_retries":null,"max_speech_duration":4,"preemptive_tts":false},` +
+			`"recording_options":{"redaction":false,"transcript":null},` +
 			`"resume_false_interruption":true,"soft_budget":null,"turn_detection":"auto","turn_detector":"scripted.Turn","user_away_timeout":15}`
 		if got := string(doc.Options); got != want {
 			t.Errorf("options\n%s\nwant\n%s", strings.ReplaceAll(got, ",", ",\n"), strings.ReplaceAll(want, ",", ",\n"))

@@ -28,7 +28,7 @@ func closing(s *session.Session, o Options) (cancel func()) {
 			slog.String("agent_name", o.AgentName),
 			slog.String("sdk_version", session.Version),
 			slog.Any("usage", plain(rep.Usage.Models)))
-		if o.Redact {
+		if o.Redact || !rep.Words() {
 			return
 		}
 		for it := range rep.History.All() {

@@ -174,6 +174,7 @@ func (j *Job) reports() (all []*session.Report) {
 	for _, r := range all {
 		r.JobID, r.RoomID, r.Room = j.ID(), j.info.GetRoom().GetSid(), j.info.GetRoom().GetName()
 		r.JobReason, r.JobError = j.reason, jobErr
+		r.JobRecording, r.JobRedaction = j.info.GetEnableRecording(), j.info.GetEnableRedaction()
 		r.Standing.AgentJoinedAt, r.Standing.AgentLeftAt = j.room.times()
 	}
 	return all
