@@ -49,18 +49,21 @@ type preset struct {
 	keyHeader string   // default "Authorization", with "Bearer " before the key
 	tokenEnv  string   // of a token that is sent as a bearer instead of a key
 
-	model, stt, tts, voice string // default models; "" if one must be named
-	noUsage                bool   // refuses stream_options, and states usage by itself
-	socket                 bool   // has the websocket of responses
-	shortIDs               bool   // takes no ids of tool calls but those of nine letters and digits
-	developer              bool   // knows developer messages
+	model, stt, tts, voice         string // default models; "" if one must be named
+	realtime, speaker, transcriber string // likewise, for conversations
+	noUsage                        bool   // refuses stream_options, and states usage by itself
+	socket                         bool   // has the websocket of responses
+	shortIDs                       bool   // takes no ids of tool calls but those of nine letters and digits
+	developer                      bool   // knows developer messages
 }
 
 var presets = map[Service]preset{
 	OpenAI: {base: "https://api.openai.com/v1", baseEnv: "OPENAI_BASE_URL", keyEnv: []string{"OPENAI_API_KEY"}, model: "gpt-4.1",
-		stt: "gpt-4o-mini-transcribe", tts: "gpt-4o-mini-tts", voice: "ash", socket: true, developer: true},
+		stt: "gpt-4o-mini-transcribe", tts: "gpt-4o-mini-tts", voice: "ash", socket: true, developer: true,
+		realtime: "gpt-realtime", speaker: "marin", transcriber: "gpt-4o-mini-transcribe"},
 	Azure: {baseEnv: "AZURE_OPENAI_ENDPOINT", keyEnv: []string{"AZURE_OPENAI_API_KEY"}, keyHeader: "api-key",
-		tokenEnv: "AZURE_OPENAI_AD_TOKEN", model: "gpt-4o", stt: "gpt-4o-mini-transcribe", tts: "gpt-4o-mini-tts", voice: "ash", developer: true},
+		tokenEnv: "AZURE_OPENAI_AD_TOKEN", model: "gpt-4o", stt: "gpt-4o-mini-transcribe", tts: "gpt-4o-mini-tts", voice: "ash", developer: true,
+		realtime: "gpt-realtime", speaker: "marin", transcriber: "whisper-1"},
 	Cerebras:  {base: "https://api.cerebras.ai/v1", baseEnv: "CEREBRAS_BASE_URL", keyEnv: []string{"CEREBRAS_API_KEY"}, model: "gpt-oss-120b"},
 	CometAPI:  {base: "https://api.cometapi.com/v1", baseEnv: "COMETAPI_BASE_URL", keyEnv: []string{"COMETAPI_API_KEY"}},
 	DeepSeek:  {base: "https://api.deepseek.com/v1", baseEnv: "DEEPSEEK_BASE_URL", keyEnv: []string{"DEEPSEEK_API_KEY"}, model: "deepseek-chat"},
@@ -79,7 +82,8 @@ var presets = map[Service]preset{
 	Telnyx:     {base: "https://api.telnyx.com/v2/ai", baseEnv: "TELNYX_BASE_URL", keyEnv: []string{"TELNYX_API_KEY"}},
 	Together:   {base: "https://api.together.xyz/v1", baseEnv: "TOGETHER_BASE_URL", keyEnv: []string{"TOGETHER_API_KEY"}},
 	VLLM:       {base: "http://localhost:8000/v1", baseEnv: "VLLM_BASE_URL", model: "default"},
-	XAI:        {base: "https://api.x.ai/v1", baseEnv: "XAI_BASE_URL", keyEnv: []string{"XAI_API_KEY"}, model: "grok-3-fast", socket: true},
+	XAI: {base: "https://api.x.ai/v1", baseEnv: "XAI_BASE_URL", keyEnv: []string{"XAI_API_KEY"}, model: "grok-3-fast", socket: true,
+		realtime: "grok-voice-latest", speaker: "Ara", transcriber: "grok-transcribe"},
 }
 
 // Services are all services, sorted.

@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"strings"
+
+	llm "github.com/parley-go/parley/llm/driver"
+)
+
+// TalkText is what realtime sandboxes answer.
+const TalkText = "The lights are on now."
+
+// Talk is what the realtime sandboxes share: how they answer what they hear.
+type Talk struct {
+	// Answer makes the answers; default Replies(false).
+	Answer func(r TalkRequest) Reply
+	// Speak is the speech for a word, as 16-bit little-endian samples; default Voice.
+	Speak func(word string, rate int) []byte
+	// Ear is for words to be heard; "" means EarText.
+	Ear string
+}
+
+// TalkRequest is what an answer is made of.
+type TalkRequest struct {
+	Instructions string // of the session, and those of the answer
+	Turns        []Turn
+	Tools        []string // names
+}
+
+// Turn is an entry of a conversation.
+type Turn struct {
+	Role string // "user", "assistant" or "system", "call" or "output" of a tool
+	Text string // said, the arguments of a call, or an output
+	Tool string // of a call
+}
+
+// Last is the newest turn.
+func (r *TalkRequest) Last() Turn {
+	if len(r.Turns) == 0 {
+		return Turn{}
+	}
+	return r.Turns[len(r.Turns)-1]
+}
+
+// Reply is an answer: text that is spoken, then calls.
+type Reply struct {
+	Text  string
+	Calls []llm.ToolCall
+}
+
+// Replies answers with TalkText; if tool is set, a question is answered with a call of the first tool about Paris.
+func Replies(tool bool) func(TalkRequest) Reply {
+	return func(r TalkRequest) Reply {
+		if tool && len(r.Tools) > 0 && r.Last().Role != "output" {
+			return Reply{Calls: []llm.ToolCall{{Name: r.Tools[0], Arguments: `{"location":"Paris"}`}}}
+		}
+		return Reply{Text: TalkText}
+	}
+}
+
+// Defaults fills in what is not set.
+func (t Talk) Defaults() Talk {
+	if t.Answer == nil {
+		t.Answer = Replies(false)
+	}
+	if t.Speak == nil {
+		t.Speak = Voice
+	}
+	return t
+}
+
+// TextTokens is what text costs at realtime sandboxes: a token for every word, and one for every eight letters of long words.
+func TextTokens(text string) (n int64) {
+	for _, w := range strings.Fields(text) {
+		n += 1 + int64(len(w)/8)
+	}
+	return n
+}

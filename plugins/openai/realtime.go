@@ -1,0 +1,278 @@
+package openai
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/parley-go/parley/internal/wire"
+	llm "github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
+	"github.com/parley-go/parley/realtime/driver"
+)
+
+// RealtimeOptions are the options of NewRealtime. The zero value, or nil, is OpenAI's model with the key in
+// OPENAI_API_KEY, which finds the user's turns itself and answers in speech.
+type RealtimeOptions struct {
+	// Service is who is asked: default OpenAI; Azure and XAI speak the same protocol.
+	Service Service
+	// APIKey: default the service's environment variable, e.g. OPENAI_API_KEY or XAI_API_KEY.
+	APIKey string
+	// ADToken is for Azure: a token of Entra ID instead of a key; default AZURE_OPENAI_AD_TOKEN.
+	ADToken string
+	// BaseURL: default the service's environment variable, e.g. OPENAI_BASE_URL, else its address.
+	BaseURL string
+	// Model: default gpt-realtime; of xAI grok-voice-latest. Azure has the deployment here.
+	Model string
+	// Voice: default marin; of xAI Ara.
+	Voice string
+	// Turns is how the service finds the user's turns; off: the session does, or the application. Once it is
+	// set, a session does not turn it off for the sake of its own turn detection.
+	Turns opt.Value[RealtimeTurns]
+	// Transcription is how the user's words are written down, a model of its own; off: they are not.
+	Transcription opt.Value[RealtimeTranscription]
+	// NoiseReduction is "near_field" for headsets, or "far_field"; "" for none.
+	NoiseReduction string
+	// MaxTokens limits an answer; 0 does not.
+	MaxTokens int
+	// Speed of the speech, 0.25 to 1.5; unset: the service's.
+	Speed opt.Value[float64]
+	// Reasoning is how much a model that can think does so: "minimal" to "high"; "" leaves it to the service.
+	Reasoning string
+	// Truncation is what the service does when the conversation grows too long: "auto" or "disabled"; "" leaves
+	// it to the service.
+	Truncation string
+	// MaxAge is how old a connection becomes before a quiet moment is used for a new one: default 20 min; off
+	// never (the service ends them after 60 min). xAI has no limit.
+	MaxAge opt.Value[time.Duration]
+	// Extra are more fields of the service's session object.
+	Extra map[string]any
+	// Header is added to the request of every connection.
+	Header http.Header
+	// Front are retries and timeouts; nil for the defaults.
+	Front *realtime.ModelOptions
+}
+
+// RealtimeTurns is how the service finds the user's turns. Zero values are the service's defaults.
+type RealtimeTurns struct {
+	// Type is "semantic_vad" (default of OpenAI) by what is said, or "server_vad" (default of the others) by silence.
+	Type      string
+	Eagerness string        // of semantic_vad: "low", "medium" (default), "high"
+	Threshold float64       // of server_vad: 0 to 1, default 0.5
+	Prefix    time.Duration // of server_vad: audio before the speech that belongs to it, default 300 ms
+	Silence   time.Duration // of server_vad: that ends a turn, default 200 ms
+}
+
+// RealtimeTranscription is how the user's words are written down.
+type RealtimeTranscription struct {
+	Model    string // default gpt-4o-mini-transcribe; Azure's whisper-1; xAI's grok-transcribe
+	Language string // e.g. "de"; "" leaves it to the model
+	Prompt   string // text like that which is said, for names and spelling
+}
+
+// NewRealtime returns a model that hears and speaks. A missing key is an error that names the environment
+// variable.
+//
+// Protocol: https://platform.openai.com/docs/guides/realtime
+func NewRealtime(o *RealtimeOptions) (*realtime.Model, error) {
+	d, err := newRealtime(o)
+	if err != nil {
+		return nil, err
+	}
+	return realtime.New(d, d.o.Front), nil
+}
+
+// converser implements driver.Realtime.
+type converser struct {
+	*endpoint
+	o      RealtimeOptions
+	turns  map[string]any // what finds the turns; nil: the caller does
+	script map[string]any // what transcribes; nil for nobody
+}
+
+func newRealtime(o *RealtimeOptions) (*converser, error) {
+	d := &converser{}
+	if o != nil {
+		d.o = *o
+	}
+	var err error
+	d.endpoint, err = account{
+		kind: "realtime", label: "openai.Realtime", options: "RealtimeOptions", service: d.o.Service,
+		key: d.o.APIKey, token: d.o.ADToken, base: d.o.BaseURL, model: d.o.Model, std: func(p preset) string { return p.realtime },
+		azureV1: true, header: d.o.Header,
+	}.endpoint()
+	if err != nil {
+		return nil, err
+	}
+	if d.o.Voice == "" {
+		d.o.Voice = d.speaker
+	}
+	if !d.o.Turns.IsOff() {
+		d.turns = d.finder(d.o.Turns.Default(RealtimeTurns{}))
+	}
+	if !d.o.Transcription.IsOff() {
+		d.script = d.scribe(d.o.Transcription.Default(RealtimeTranscription{}))
+	}
+	return d, nil
+}
+
+// finder is the service's form of what finds turns.
+func (d *converser) finder(t RealtimeTurns) map[string]any {
+	if t.Type == "" {
+		t.Type = "server_vad"
+		if d.service == OpenAI {
+			t.Type = "semantic_vad"
+		}
+	}
+	m := map[string]any{"type": t.Type, "create_response": true, "interrupt_response": true}
+	if t.Type == "semantic_vad" {
+		m["eagerness"] = or(t.Eagerness, "medium")
+		return m
+	}
+	m["threshold"] = or(t.Threshold, 0.5)
+	m["prefix_padding_ms"] = or(t.Prefix, 300*time.Millisecond).Milliseconds()
+	m["silence_duration_ms"] = or(t.Silence, 200*time.Millisecond).Milliseconds()
+	return m
+}
+
+func (d *converser) scribe(t RealtimeTranscription) map[string]any {
+	m := map[string]any{"model": or(t.Model, d.transcriber)}
+	if t.Language != "" {
+		m["language"] = t.Language
+	}
+	if t.Prompt != "" {
+		m["prompt"] = t.Prompt
+	}
+	return m
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+// Info implements driver.Realtime.
+func (d *converser) Info() model.Info { return d.Client.Info }
+
+// Capabilities implements driver.Realtime.
+func (d *converser) Capabilities() driver.Capabilities {
+	c := driver.Capabilities{
+		InputRate: realtimeRate, InputChunk: 100 * time.Millisecond, OutputRate: realtimeRate,
+		AudioOutput: true, ServerTurns: d.turns != nil, ClientTurns: d.turns == nil || d.o.Turns.IsUnset(),
+		UserTranscription: d.script != nil, MutableContext: true, ToolsPerResponse: d.service != XAI,
+		MutableInstructions: true, MutableTools: true, Truncation: true, Say: d.service == XAI, BilledByTime: d.service == XAI,
+	}
+	if !d.o.MaxAge.IsOff() && (d.service != XAI || !d.o.MaxAge.IsUnset()) {
+		c.MaxAge = d.o.MaxAge.Default(20 * time.Minute)
+	}
+	return c
+}
+
+// Connect implements driver.Realtime.
+func (d *converser) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, error) {
+	address := wire.JoinSocket(d.base, "/realtime", url.Values{"model": {d.model}})
+	ws, err := wire.Single(ctx, &d.Peer, wire.SocketOptions{URL: address, Header: d.header})
+	if err != nil {
+		return nil, err
+	}
+	c := &conversation{d: d, Socket: ws, long: map[string]string{}, said: map[string]*userItem{}, begun: map[string]bool{}}
+	if err := c.open(ctx, s); err != nil {
+		_ = ws.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// session is the service's session object for a connection that begins.
+func (d *converser) session(s *driver.Setup) map[string]any {
+	pcm := map[string]any{"type": "audio/pcm", "rate": realtimeRate}
+	input := map[string]any{"format": pcm, "transcription": nilMap(d.script)}
+	output := map[string]any{"format": pcm}
+	m := map[string]any{
+		"type": "realtime", "model": d.model, "output_modalities": []string{"audio"},
+		"instructions": s.Instructions, "tools": realtimeTools(s.Tools), "tool_choice": realtimeChoice(s.ToolChoice),
+		"audio": map[string]any{"input": input, "output": output},
+	}
+	if s.TextOnly {
+		m["output_modalities"] = []string{"text"}
+	}
+	turns := nilMap(d.turns)
+	if s.ClientTurns {
+		turns = nil
+	}
+	if d.service == XAI { // has these a floor above
+		m["turn_detection"], m["voice"] = turns, d.o.Voice
+	} else {
+		input["turn_detection"], output["voice"] = turns, d.o.Voice
+	}
+	if v, ok := d.o.Speed.Get(); ok {
+		output["speed"] = v
+	}
+	if d.o.NoiseReduction != "" {
+		input["noise_reduction"] = map[string]any{"type": d.o.NoiseReduction}
+	}
+	m["max_output_tokens"] = any("inf")
+	if d.o.MaxTokens > 0 {
+		m["max_output_tokens"] = d.o.MaxTokens
+	}
+	if d.o.Reasoning != "" {
+		m["reasoning"] = map[string]any{"effort": d.o.Reasoning}
+	}
+	if d.o.Truncation != "" {
+		m["truncation"] = d.o.Truncation
+	}
+	for k, v := range d.o.Extra {
+		m[k] = v
+	}
+	return m
+}
+
+// nilMap is m, or a nil that JSON writes as null.
+func nilMap(m map[string]any) any {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+type realtimeTool struct {
+	Type        string `json:"type"`
+	Name        string `json:"name"`
+	Description string `json:"description,omitempty"`
+	Parameters  any    `json:"parameters"`
+}
+
+func realtimeTools(specs []llm.ToolSpec) []realtimeTool {
+	list := []realtimeTool{}
+	for _, t := range specs {
+		list = append(list, realtimeTool{"function", t.Name, t.Description, t.Parameters})
+	}
+	return list
+}
+
+func realtimeChoice(c llm.ToolChoice) any {
+	switch c.Mode {
+	case llm.ToolFunction:
+		return map[string]any{"type": "function", "name": c.Function}
+	case llm.ToolNone, llm.ToolRequired:
+		return string(c.Mode)
+	}
+	return "auto"
+}
+
+// short is an id as the service takes it: not longer than 32 characters.
+func short(id string) string {
+	if len(id) <= 32 {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:16])
+}
