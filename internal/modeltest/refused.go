@@ -33,7 +33,9 @@ func Refused(t testing.TB, message string, at func(key, url string) (driver any,
 	switch d := d.(type) {
 	case sttdriver.Streamer:
 		return sent(t, func() (sttdriver.Stream, error) { return d.Open(t.Context(), sttdriver.Options{}) },
-			func(s sttdriver.Stream) error { return s.Push(t.Context(), audio.Silence(100*time.Millisecond, 16000, 1)) })
+			func(s sttdriver.Stream) error {
+				return s.Push(t.Context(), audio.Silence(100*time.Millisecond, 16000, 1))
+			})
 	case ttsdriver.Streamer:
 		return sent(t, func() (ttsdriver.Stream, error) { return d.Open(t.Context()) },
 			func(s ttsdriver.Stream) error { return s.Push(t.Context(), "Hello there. ") })

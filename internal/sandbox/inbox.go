@@ -7,12 +7,16 @@ import (
 	"github.com/parley-go/parley/model/fault"
 )
 
-// settled is how long a client must have sent nothing before a fault strikes its stream. What it sent
-// until then is billed; what is on its way when a connection breaks would be on nobody's account.
-const settled = 60 * time.Millisecond
+// settled is for how many rounds a client must have sent nothing before a fault strikes its stream. What it
+// sent until then is billed; what is on its way when a connection breaks would be on nobody's account. A
+// client of the same process, which a busy machine holds up, gets as many turns as there are rounds.
+const settled = 60
 
-// patience is how long a fault waits for a client that never pauses, such as a live microphone.
-const patience = time.Second
+// patience is for how many rounds a fault waits for a client that never pauses, such as a live microphone.
+const patience = 1000
+
+// round is how long a round takes at least.
+const round = time.Millisecond
 
 // Inbox is what a client sends on a socket: read at once and handed on in order, so that a stream that
 // falls silent goes on to take, and to bill.
@@ -23,13 +27,14 @@ type Inbox struct {
 
 	mu     sync.Mutex
 	queue  []inboxed
-	newest time.Time
+	rounds int // until now
+	newest int // the round of the newest message
 }
 
 type inboxed struct {
 	binary bool
 	data   []byte
-	at     time.Time
+	at     int // its round
 }
 
 // Inbox reads the socket from now on, on a goroutine that ends with it; take sees each message as it
@@ -56,7 +61,7 @@ func (c *Call) inbox(read func() (binary bool, data []byte, err error), take fun
 			}
 			take(binary, data)
 			b.mu.Lock()
-			b.newest = time.Now()
+			b.newest = b.rounds
 			b.queue = append(b.queue, inboxed{binary, data, b.newest})
 			b.mu.Unlock()
 			select {
@@ -82,12 +87,15 @@ func (b *Inbox) Next(limit time.Duration) (binary bool, data []byte, err error) 
 			return m.binary, m.data, nil
 		}
 		var settling <-chan time.Time
-		if wait > 0 {
-			settling = time.After(wait)
+		if wait {
+			settling = time.After(round)
 		}
 		select {
 		case <-b.wake:
 		case <-settling:
+			b.mu.Lock()
+			b.rounds++
+			b.mu.Unlock()
 		case <-late:
 			return false, nil, ErrIdle
 		case <-b.over:
@@ -99,18 +107,17 @@ func (b *Inbox) Next(limit time.Duration) (binary bool, data []byte, err error) 
 	}
 }
 
-// first is the oldest message; or how long to wait, when the client is not done sending.
-func (b *Inbox) first() (*inboxed, time.Duration) {
+// first is the oldest message; or says to wait, when the client is not done sending.
+func (b *Inbox) first() (m *inboxed, wait bool) {
 	struck := b.struck()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.queue) == 0 {
-		return nil, 0
+		return nil, false
 	}
-	m := b.queue[0]
-	if wait := min(settled-time.Since(b.newest), patience-time.Since(m.at)); struck && wait > 0 {
-		return nil, wait
+	if m = &b.queue[0]; struck && b.rounds < min(b.newest+settled, m.at+patience) {
+		return nil, true
 	}
 	b.queue = b.queue[1:]
-	return &m, 0
+	return m, false
 }

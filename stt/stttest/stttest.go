@@ -126,6 +126,9 @@ func (h hearing) text() string {
 	return strings.Join(texts, " ")
 }
 
+// hangUp is how long a provider may take to hang up.
+const hangUp = 5 * time.Second
+
 // transcribe runs the speech through a stream, or through one recognition of a batch driver.
 func (k *kit) transcribe() hearing {
 	k.Helper()
@@ -142,7 +145,9 @@ func (k *kit) transcribe() hearing {
 	defer s.Close()
 	k.push(s)
 	if k.fault == fault.HangUp {
-		time.Sleep(300 * time.Millisecond) // a polite end counts as one once the input has ended
+		for end := time.Now().Add(hangUp); len(k.log.Errors()) == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // a polite end counts as one once the input has ended
+		}
 	}
 	_ = s.EndInput()
 	var h hearing

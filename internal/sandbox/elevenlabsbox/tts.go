@@ -100,8 +100,9 @@ type speech struct {
 
 func (n *connection) serve() {
 	defer n.wg.Wait()
+	in := n.ws.Inbox(func(bool, []byte) {})
 	for {
-		binary, data, err := n.ws.Read()
+		binary, data, err := in.Next(0)
 		if err != nil {
 			return
 		}

@@ -72,12 +72,15 @@ type speaker struct {
 
 func (s *speaker) serve() {
 	s.id = s.c.R.Header.Get("X-LiveKit-Session-ID")
+	between := 0 // white space between the text before and the next
 	in := s.ws.Inbox(func(_ bool, data []byte) {
 		var m text
 		if sandbox.Strict(data, &m) != nil || m.Type != "input_transcript" {
+			between = 0
 			return
 		}
-		e := &metrics.TTS{CharactersCount: int64(utf8.RuneCountInString(strings.TrimSuffix(m.Transcript, " ")))}
+		e := &metrics.TTS{CharactersCount: int64(between + utf8.RuneCountInString(strings.TrimSuffix(m.Transcript, " ")))}
+		between = 1
 		e.Metadata = metrics.Metadata{ModelName: s.c.R.URL.Query().Get("model"), ModelProvider: "livekit"}
 		s.c.Ledger.Bill(e)
 	})
