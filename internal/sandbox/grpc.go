@@ -63,7 +63,7 @@ func (s *Server) HandleGRPC(method string, begin func(*Call) (take func(m []byte
 func (g *GRPC) struck() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.c.Fault != fault.None && !g.over && !g.half && g.c.R.Context().Err() == nil
+	return breaks(g.c.Fault) && !g.over && !g.half && g.c.R.Context().Err() == nil
 }
 
 // read reads one message.

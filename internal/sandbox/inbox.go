@@ -43,8 +43,13 @@ func (s *Socket) Inbox(take func(binary bool, data []byte)) *Inbox {
 	return s.c.inbox(s.Read, take, func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.c.Fault != fault.None && !s.over && s.ctx.Err() == nil
+		return breaks(s.c.Fault) && !s.over && s.ctx.Err() == nil
 	})
+}
+
+// breaks reports whether f costs the client its connection, or the call, in the middle of a stream.
+func breaks(f fault.Kind) bool {
+	return f == fault.Malformed || f == fault.Oversized || f == fault.Reset || f == fault.HangUp
 }
 
 // inbox is what read gives, until it fails.

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -72,16 +73,19 @@ func (w *words) find(reason func([]byte) error) error {
 
 // unsent is the error of a send that failed with err, and ends the connection, on which half a message may
 // be out. What the provider said before it hung up tells more, and may not have been read yet: it gets
-// some time, unless it had all the time of a send.
-func (s *Socket) unsent(err error) error {
-	if !isTimeout(err) {
-		t := time.NewTimer(lastWords)
-		select {
-		case <-s.dead:
-		case <-s.stop:
-		case <-t.C:
-		}
-		t.Stop()
+// some time.
+func (s *Socket) unsent(ctx context.Context, err error) error {
+	t := time.NewTimer(lastWords)
+	defer t.Stop()
+	var late <-chan struct{}
+	if isTimeout(err) { // the end of the send may come before that of ctx, which is to be known to who sees it
+		late = ctx.Done()
+	}
+	select {
+	case <-s.dead:
+	case <-s.stop:
+	case <-late:
+	case <-t.C:
 	}
 	reason := s.reason("send")
 	_ = s.ws.UnderlyingConn().Close()

@@ -167,6 +167,37 @@ func TestASendThatTimesOutWaitsForNothingElse(t *testing.T) {
 	})
 }
 
+// lateContext has a deadline that has passed, and ends a moment later, as on a busy machine.
+type lateContext struct{ context.Context }
+
+func (lateContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+
+// Who sends too late sees the end of the context before that of the connection, which nobody is to blame for.
+func TestTheEndOfAContextComesBeforeThatOfTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := inBubble(t, untilEnd)
+		defer stop()
+		s, err := Dial(ctx, testPeer, SocketOptions{URL: "ws://test"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		late, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		time.AfterFunc(lastWords/2, func() {
+			select {
+			case <-s.Dead():
+				t.Error("the connection ended first")
+			default:
+			}
+			cancel()
+		})
+		if err := s.WriteText(lateContext{late}, []byte("hello")); err == nil || late.Err() == nil {
+			t.Errorf("error is %v, of the context %v", err, late.Err())
+		}
+	})
+}
+
 // What was said to somebody else, about something else, is no reason.
 func TestWhatWasSaidToTheOneBeforeIsNoReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

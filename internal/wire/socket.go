@@ -330,7 +330,7 @@ func (s *Socket) write(ctx context.Context, kind int, b []byte) error {
 	}
 	_ = s.ws.SetWriteDeadline(until)
 	if err := s.ws.WriteMessage(kind, b); err != nil {
-		return s.unsent(err)
+		return s.unsent(ctx, err)
 	}
 	return nil
 }
