@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/model/fault"
@@ -19,6 +20,7 @@ type GRPC struct {
 	in      *Inbox
 	content int // messages of content that were sent
 	over    bool
+	came    atomic.Int64 // messages of the client
 
 	mu   sync.Mutex
 	half bool // the client has ended its side
@@ -48,7 +50,7 @@ func (s *Server) HandleGRPC(method string, begin func(*Call) (take func(m []byte
 			return // refused
 		}
 		g := &GRPC{c: c, over: c.Fault == fault.SlowDial || c.Fault == fault.Silence}
-		g.in = c.inbox(g.read, func(_ bool, m []byte) { take(m) }, g.struck)
+		g.in = c.inbox(g.read, func(_ bool, m []byte) { take(m) })
 		c.W.Header().Set("Content-Type", "application/grpc")
 		if g.over {
 			g.Hang()
@@ -57,13 +59,6 @@ func (s *Server) HandleGRPC(method string, begin func(*Call) (take func(m []byte
 		_ = http.NewResponseController(c.W).Flush()
 		serve(g)
 	})
-}
-
-// struck reports whether a fault is about to strike a client that is not done sending.
-func (g *GRPC) struck() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return breaks(g.c.Fault) && !g.over && !g.half && g.c.R.Context().Err() == nil
 }
 
 // read reads one message.
@@ -76,6 +71,7 @@ func (g *GRPC) read() (_ bool, m []byte, err error) {
 		}
 		m = make([]byte, n)
 		_, err = io.ReadFull(g.c.R.Body, m)
+		g.came.Add(1)
 	} else if err == io.EOF {
 		g.mu.Lock()
 		g.half = true
@@ -105,6 +101,9 @@ func (g *GRPC) Send(m []byte, content bool) bool {
 		return false
 	}
 	if content {
+		if breaks(g.c.Fault, g.content) {
+			settle(g.c.R.Context(), &g.came)
+		}
 		if g.strike() {
 			g.over = true
 			return false

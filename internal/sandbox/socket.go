@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -18,6 +19,7 @@ type Socket struct {
 	ws   *websocket.Conn
 	ctx  context.Context // ends with the connection
 	stop context.CancelFunc
+	came atomic.Int64 // messages
 
 	mu      sync.Mutex
 	began   bool // a stream has
@@ -70,6 +72,7 @@ func (s *Socket) Read() (binary bool, data []byte, err error) {
 		s.stop()
 		return false, nil, ErrOver
 	}
+	s.came.Add(1)
 	return kind == websocket.BinaryMessage, data, nil
 }
 
@@ -87,6 +90,11 @@ func (s *Socket) SendBinary(b []byte) error { return s.send(websocket.BinaryMess
 
 func (s *Socket) send(kind int, b []byte, content bool) error {
 	s.mu.Lock()
+	if content && !s.over && breaks(s.c.Fault, s.content) {
+		s.mu.Unlock() // others go on
+		settle(s.ctx, &s.came)
+		s.mu.Lock()
+	}
 	defer s.mu.Unlock()
 	if s.over {
 		return ErrOver

@@ -98,7 +98,7 @@ func (p *Speech) say(words []string, at *time.Duration) bool {
 			return false
 		}
 		if p.o.Word(w, pcm, *at, *at+d) != nil {
-			p.s.Hang()
+			p.hang()
 			return false
 		}
 		*at += d
@@ -108,13 +108,24 @@ func (p *Speech) say(words []string, at *time.Duration) bool {
 
 func (p *Speech) finish() {
 	if p.fault == fault.Silence {
-		p.s.Hang()
+		p.hang()
+		p.over()
 		return
 	}
 	p.over()
 	p.o.Done()
 	if p.fault == fault.DoubleFinal {
 		p.o.Done()
+	}
+}
+
+// hang waits for the end of the socket, or for a client that wants no more, when the fault is to fall silent.
+func (p *Speech) hang() {
+	if p.fault == fault.Stall || p.fault == fault.HalfOpen || p.fault == fault.Silence {
+		select {
+		case <-p.cancelled:
+		case <-p.s.ctx.Done():
+		}
 	}
 }
 

@@ -162,7 +162,7 @@ func (k *kit) usage() {
 
 // idle waits until no stream is in use.
 func (k *kit) idle() (open int) {
-	for range 200 {
+	for range 1000 { // some finish what they say although nobody listens
 		if open = k.p.Served().Open; open == 0 {
 			break
 		}

@@ -64,9 +64,8 @@ func (s *speaker) serve() {
 	defer close(s.orders)
 	_ = s.ws.Send(map[string]any{"type": "Metadata", "request_id": requestID, "model_name": s.model}, false)
 	wg.Go(s.speak)
-	in := s.ws.Inbox(func(bool, []byte) {})
 	for {
-		binary, data, err := in.Next(0)
+		binary, data, err := s.ws.Read()
 		if err != nil {
 			return
 		}

@@ -100,9 +100,8 @@ type speech struct {
 
 func (n *connection) serve() {
 	defer n.wg.Wait()
-	in := n.ws.Inbox(func(bool, []byte) {})
 	for {
-		binary, data, err := in.Next(0)
+		binary, data, err := n.ws.Read()
 		if err != nil {
 			return
 		}
