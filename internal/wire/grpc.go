@@ -45,13 +45,17 @@ type GRPC struct {
 
 	answered chan struct{} // closed when there is the head of an answer, or none will come
 	resp     *http.Response
-	err      error
+	err      error // why there is none
+	refused  error // what an answer without messages says
 	in       *bufio.Reader
 }
 
 // Call begins a call of the method at address. ctx bounds the wait for a connection only. The caller
 // closes the call.
 func (c *Client) Call(ctx context.Context, op, address string, h http.Header) (*GRPC, error) {
+	if ctx.Err() != nil {
+		return nil, c.Error(model.KindConnection, op, context.Cause(ctx))
+	}
 	g := &GRPC{client: c, op: op, answered: make(chan struct{})}
 	g.ctx, g.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	body, out := io.Pipe()
@@ -94,13 +98,13 @@ func (g *GRPC) answer(hc *http.Client, r *http.Request) {
 	if g.resp, g.err = hc.Do(r); g.err != nil {
 		if cause := context.Cause(g.ctx); cause != nil {
 			g.err = cause
-		} else if g.err == nil {
-			g.err = io.ErrUnexpectedEOF
 		}
+		g.refused = g.client.Error(model.KindConnection, g.op, g.err)
 		_ = g.out.CloseWithError(net.ErrClosed)
 		return
 	}
 	g.in = bufio.NewReader(g.resp.Body)
+	g.refused = g.refusal()
 }
 
 // Acquired implements Connected of the drivers.
@@ -113,7 +117,7 @@ func (g *GRPC) Accepted(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-g.answered:
-		return g.refusal()
+		return g.refused
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
@@ -124,8 +128,6 @@ func (g *GRPC) Accepted(ctx context.Context, d time.Duration) error {
 // refusal is the error of an answer without messages. There is an answer.
 func (g *GRPC) refusal() error {
 	switch {
-	case g.err != nil:
-		return g.client.Error(model.KindConnection, g.op, g.err)
 	case g.resp.StatusCode != http.StatusOK:
 		body, _ := io.ReadAll(io.LimitReader(g.resp.Body, maxErrorBody))
 		return g.client.refused(g.op, g.resp.Header, g.resp.StatusCode, body)
@@ -138,7 +140,8 @@ func (g *GRPC) refusal() error {
 	return nil
 }
 
-// Send sends a message. When ctx ends, so does the call.
+// Send sends a message. When ctx ends, so does the call. The error is the server's refusal, if that is why
+// it takes no more.
 func (g *GRPC) Send(ctx context.Context, m []byte) error {
 	defer context.AfterFunc(ctx, func() { g.Abort(context.Cause(ctx)) })()
 	framed := make([]byte, 5, 5+len(m)) // not compressed
@@ -146,6 +149,9 @@ func (g *GRPC) Send(ctx context.Context, m []byte) error {
 	if _, err := g.out.Write(append(framed, m...)); err != nil {
 		if ctx.Err() != nil {
 			return g.client.Error(model.KindConnection, g.op, context.Cause(ctx))
+		}
+		if err := g.Accepted(ctx, lastWords); err != nil {
+			return err
 		}
 		return g.client.Error(model.KindConnection, g.op, fmt.Errorf("the call is over: %w", net.ErrClosed))
 	}
@@ -163,8 +169,8 @@ func (g *GRPC) Recv(ctx context.Context) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if err := g.refusal(); err != nil {
-		return nil, err
+	if g.refused != nil {
+		return nil, g.refused
 	}
 	var head [5]byte
 	if _, err := io.ReadFull(g.in, head[:]); err != nil {

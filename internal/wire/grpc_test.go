@@ -91,6 +91,32 @@ func TestGRPCCall(t *testing.T) {
 	}
 }
 
+// Who sends to a server that has refused the call is told why, and not that the call is over.
+func TestGRPCSendTellsWhyTheCallWasRefused(t *testing.T) {
+	for name, refuse := range map[string]http.HandlerFunc{
+		"by a status": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/grpc")
+			w.Header().Set("Grpc-Status", "16")
+			w.Header().Set("Grpc-Message", "who are you")
+		},
+		"over HTTP": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+			_, _ = io.WriteString(w, "who are you")
+		},
+	} {
+		c, url := grpcServer(t, refuse)
+		g, err := c.Call(t.Context(), "test", url, nil)
+		for err == nil {
+			err = g.Send(t.Context(), make([]byte, 1<<10))
+		}
+		var e *model.Error
+		if !errors.As(err, &e) || e.Status != 401 || !strings.Contains(err.Error(), "who are you") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		_ = g.Close()
+	}
+}
+
 func TestGRPCEnds(t *testing.T) {
 	head := func(w http.ResponseWriter) { w.Header().Set("Content-Type", "application/grpc") }
 	trailer := func(code, message string) http.HandlerFunc {

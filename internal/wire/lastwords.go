@@ -75,17 +75,16 @@ func (w *words) find(reason func([]byte) error) error {
 // be out. What the provider said before it hung up tells more, and may not have been read yet: it gets
 // some time.
 func (s *Socket) unsent(ctx context.Context, err error) error {
-	t := time.NewTimer(lastWords)
-	defer t.Stop()
-	var late <-chan struct{}
-	if isTimeout(err) { // the end of the send may come before that of ctx, which is to be known to who sees it
-		late = ctx.Done()
-	}
-	select {
-	case <-s.dead:
-	case <-s.stop:
-	case <-late:
-	case <-t.C:
+	if isTimeout(err) { // it had all the time of a send
+		overdue(ctx)
+	} else {
+		t := time.NewTimer(lastWords)
+		select {
+		case <-s.dead:
+		case <-s.stop:
+		case <-t.C:
+		}
+		t.Stop()
 	}
 	reason := s.reason("send")
 	_ = s.ws.UnderlyingConn().Close()
@@ -96,6 +95,20 @@ func (s *Socket) unsent(ctx context.Context, err error) error {
 		err = net.ErrClosed
 	}
 	return s.peer.Error(model.KindConnection, "send", err)
+}
+
+// overdue waits for the end of a context whose deadline has passed. A connection may notice that first: who
+// then sees it fail must find the context over, and nobody else to blame.
+func overdue(ctx context.Context) {
+	if d, ok := ctx.Deadline(); !ok || time.Now().Before(d) {
+		return
+	}
+	t := time.NewTimer(lastWords)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
 }
 
 // reason is why the provider wants no more: what it said, or how it ended the connection; nil if it did

@@ -195,6 +195,12 @@ func TestTheEndOfAContextComesBeforeThatOfTheConnection(t *testing.T) {
 		if err := s.WriteText(lateContext{late}, []byte("hello")); err == nil || late.Err() == nil {
 			t.Errorf("error is %v, of the context %v", err, late.Err())
 		}
+		other, cancel := context.WithCancel(ctx)
+		defer cancel()
+		time.AfterFunc(lastWords/2, cancel)
+		if _, err := Dial(lateContext{other}, testPeer, SocketOptions{URL: "ws://test"}); err == nil || other.Err() == nil {
+			t.Errorf("dial: error is %v, of the context %v", err, other.Err())
+		}
 	})
 }
 

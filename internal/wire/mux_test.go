@@ -320,7 +320,7 @@ func TestADialThatFailsIsTriedByTheNextInLine(t *testing.T) {
 func TestPrewarm(t *testing.T) {
 	o, m := newTestMux(t, 2)
 	m.Prewarm()
-	for o.dials.Load() == 0 {
+	for m.p.Stats().Idle == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	a := open(t, m, "a", true)

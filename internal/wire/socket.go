@@ -123,6 +123,7 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
+		overdue(ctx)
 		if ctx.Err() == context.Canceled {
 			return nil, context.Cause(ctx)
 		}
