@@ -3,6 +3,7 @@ package stt
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,9 +129,20 @@ func (s *adapted) Close() error {
 	first := !s.closed
 	s.closed = true
 	idle := first && !s.pushing
+	var late []*run // transcribed, and nobody gets to see it
+	s.pending = slices.DeleteFunc(s.pending, func(j *job) bool {
+		unseen := j.done && j.err == nil
+		if unseen {
+			late = append(late, j.run)
+		}
+		return unseen
+	})
 	s.signal()
 	s.mu.Unlock()
 	s.cancel()
+	for _, r := range late {
+		r.discard(s.ctx)
+	}
 	if idle {
 		return s.v.Close()
 	}

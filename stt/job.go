@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 )
 
 // interimRest is how many times the duration of a run passes before the next interim run.
@@ -59,7 +60,9 @@ func (s *adapted) start(j *job) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	j.started, j.cancel = true, cancel
+	told := metrics.Expect(ctx)
 	go func() {
+		defer told()
 		defer cancel()
 		began := time.Now()
 		r, err := s.a.m.recognize(ctx, j.frame, &s.o, how{conn: conn, life: s.ctx})
@@ -71,6 +74,12 @@ func (s *adapted) start(j *job) {
 func (s *adapted) finished(j *job, r *run, err error, took time.Duration) {
 	s.mu.Lock()
 	j.done, j.run, j.err = true, r, err
+	if i := slices.Index(s.pending, j); s.closed && err == nil && i >= 0 { // too late for anybody to see it
+		s.pending = slices.Delete(s.pending, i, i+1)
+		s.mu.Unlock()
+		r.discard(s.ctx)
+		return
+	}
 	s.interimAt = later(s.interimAt, time.Now().Add(interimRest*took))
 	if g := s.seg; g != nil && !s.closed {
 		switch j {

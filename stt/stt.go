@@ -235,6 +235,12 @@ func (m *Model) recognizeStreamed(ctx context.Context, f audio.Frame, o *Options
 	}
 }
 
+// discard books a recognition that nobody gets to see.
+func (r *run) discard(ctx context.Context) {
+	r.outcome = metrics.Discarded
+	r.book(ctx)
+}
+
 // book records the one metrics event of a batch recognition.
 func (r *run) book(ctx context.Context) {
 	if r.booked {

@@ -130,7 +130,7 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 			u.unbooked = 0
 		}
 	}
-	if e.AudioDuration == 0 && e.InputTokens == 0 && e.OutputTokens == 0 {
+	if e.AudioDuration == 0 && e.InputTokens == 0 && e.OutputTokens == 0 && e.Raw == "" {
 		return nil
 	}
 	return e

@@ -18,11 +18,12 @@ type account struct {
 
 	mu       sync.Mutex
 	e        metrics.TTS
-	began    time.Time // the first text was sent
-	since    time.Time // the same to a model that failed before
-	sent     int64     // characters of this attempt
-	most     int64     // characters of the attempt that sent most
-	total    int64     // characters of all attempts
+	began    time.Time      // the first text was sent
+	since    time.Time      // the same to a model that failed before
+	sent     int64          // characters of this attempt
+	most     int64          // characters of the attempt that sent most
+	total    int64          // characters of all attempts
+	counter  driver.Counter // of this attempt; nil: what is accepted is sent
 	stated   driver.UsageReport
 	raw      []metrics.Raw
 	isStated bool
@@ -42,7 +43,29 @@ func newAccount(ctx context.Context, m *Model, segment string) *account {
 func (a *account) attempt(n int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.e.Attempt, a.sent = n, 0
+	a.ask()
+	a.e.Attempt, a.sent, a.counter = n, 0, nil
+}
+
+// opened notes the stream of this attempt.
+func (a *account) opened(stream any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.counter, _ = stream.(driver.Counter)
+}
+
+// ask asks the stream of this attempt what it has sent, if it knows better.
+func (a *account) ask() {
+	if a.counter != nil {
+		a.count(a.counter.Sent() - a.sent)
+	}
+}
+
+// count counts characters that were sent.
+func (a *account) count(n int64) {
+	a.sent += n
+	a.total += n
+	a.most = max(a.most, a.sent)
 }
 
 // acquired notes the connection of this attempt. That of an attempt before, which nobody told yet,
@@ -84,12 +107,11 @@ func (a *account) started() time.Time {
 
 // accepted counts text that the driver took.
 func (a *account) accepted(text string) {
-	n := int64(utf8.RuneCountInString(text))
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sent += n
-	a.total += n
-	a.most = max(a.most, a.sent)
+	if a.counter == nil {
+		a.count(int64(utf8.RuneCountInString(text)))
+	}
 }
 
 // received counts audio.
@@ -143,6 +165,7 @@ func (a *account) closeWith(o metrics.Outcome) *metrics.TTS {
 		return nil
 	}
 	a.finished = true
+	a.ask()
 	e := a.e
 	e.CharactersCount = a.most
 	if a.m.o.CountReplays {

@@ -78,6 +78,7 @@ func (g *segment) attempt(ctx context.Context, r *request) error {
 		return err
 	}
 	r.a.acquired(d)
+	r.a.opened(d)
 	t := r.begin(ctx)
 	closeDriver := t.closer(d)
 	fed := make(chan error, 1) // the feeder's only word

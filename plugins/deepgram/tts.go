@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -108,7 +109,8 @@ type segment struct {
 	d *synthesizer
 	*wire.Lease
 	id    string
-	text  string // of a word that is not complete
+	text  string       // of a word that is not complete
+	count atomic.Int64 // characters that were sent
 	chunk driver.Chunk
 	pcm   []int16
 	odd   []byte // half a sample
@@ -152,10 +154,14 @@ func (s *segment) speak(ctx context.Context, text string) error {
 		if err := s.WriteJSON(ctx, map[string]string{"type": "Speak", "text": piece}); err != nil {
 			return err
 		}
+		s.count.Add(int64(utf8.RuneCountInString(piece)))
 		text = text[len(piece):]
 	}
 	return nil
 }
+
+// Sent implements driver.Counter.
+func (s *segment) Sent() int64 { return s.count.Load() }
 
 // firstPart is what fits into a message, up to the end of a word if there is one.
 func firstPart(text string) string {

@@ -5,10 +5,12 @@ package scripted
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt/driver"
 )
@@ -220,10 +222,15 @@ func (b *Batch) Recognize(ctx context.Context, f audio.Frame, o driver.Options) 
 	}
 	b.book(func(l *Ledger) { l.Audio += f.Duration(); l.Finals++ })
 	if b.o.States {
-		res.Usage = &driver.UsageReport{AudioDuration: f.Duration()}
+		res.Usage = &driver.UsageReport{AudioDuration: f.Duration(), Raw: inWords(f.Duration())}
 		b.book(func(l *Ledger) { l.Stated += f.Duration() })
 	}
 	return res, nil
+}
+
+// inWords is a statement as a provider would write it.
+func inWords(d time.Duration) metrics.Raw {
+	return metrics.Raw(fmt.Sprintf(`{"duration_ms":%d}`, d.Milliseconds()))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -171,7 +171,7 @@ func (st *stream) state(every time.Duration) {
 		return
 	}
 	st.stated = st.pos
-	st.give(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d}})
+	st.give(&driver.Event{Kind: driver.Usage, Usage: driver.UsageReport{AudioDuration: d, Raw: inWords(d)}})
 }
 
 func (st *stream) give(e *driver.Event) {

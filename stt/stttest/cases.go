@@ -43,6 +43,7 @@ func Cases() []Case {
 		{"stalled", "a provider that says nothing ends in an error and not in a wait without end", fault.Always(fault.Stall), goneCase},
 		{"wrong key", "a refusal for good is not tried again and says its status", fault.Always(fault.Unauthorized), unauthorizedCase},
 		{"close", "Close ends a stream at once, books what was sent, and may be called twice", fault.Plan{}, closeCase},
+		{"cancelled while it hears", "the end of the context books what was sent, once", fault.Plan{}, cancelledCase},
 		{"cancelled", "the end of the context ends the call with its error and is no error event", fault.Always(fault.Stall), cancelCase},
 		{"driver stream", "after Close a driver's stream fails at Next and Close works again", fault.Plan{}, driverCase},
 	}
@@ -150,12 +151,7 @@ func closeCase(k *kit) {
 	s, err := k.m.Stream(k.log.Context(k.Context()), nil)
 	k.check(err == nil, "Stream: %v", err)
 	k.push(s)
-	for range 200 {
-		if k.p.Served().Audio >= k.h.Speech.Duration()-k.h.Tolerance {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	k.served()
 	for range 2 {
 		err = s.Close()
 		k.check(err == nil, "Close: %v", err)
@@ -166,6 +162,36 @@ func closeCase(k *kit) {
 	k.check(n == len(modeltest.Events[*metrics.STT](&k.log)), "usage was booked after Close")
 	_, err = s.Next()
 	k.check(errors.Is(err, stt.ErrClosed), "Next after Close: %v", err)
+}
+
+// served waits until the provider has got all audio.
+func (k *kit) served() {
+	for range 200 {
+		if k.p.Served().Audio >= k.h.Speech.Duration()-k.h.Tolerance {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func cancelledCase(k *kit) {
+	if !k.m.Streaming() {
+		k.Skip("not streaming")
+	}
+	ctx, cancel := context.WithCancel(k.log.Context(k.Context()))
+	defer cancel()
+	s, err := k.m.Stream(ctx, nil)
+	k.check(err == nil, "Stream: %v", err)
+	k.push(s)
+	k.served()
+	cancel()
+	for err == nil {
+		_, err = s.Next()
+	}
+	k.check(errors.Is(err, context.Canceled), "error: %v", err)
+	_ = s.Close()
+	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
+	k.usage()
 }
 
 func cancelCase(k *kit) {

@@ -185,6 +185,7 @@ func (k *kit) usage() {
 		i := k.p.Driver.Info()
 		k.check(e.Metadata.ModelName == i.Model && e.Metadata.ModelProvider == i.Provider && e.Label == i.Label,
 			"usage is booked on %q %q", e.Label, e.Metadata)
+		k.check(e.Source != metrics.FromProvider || e.Raw != "", "what the provider wrote about its usage is not there: %+v", e)
 	}
 	want := k.p.Served().Audio
 	k.check((got-want).Abs() <= k.h.Tolerance, "booked %v of audio, the provider served %v", got, want)

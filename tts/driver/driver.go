@@ -86,6 +86,13 @@ type Connected interface {
 	Acquired() (took time.Duration, reused bool)
 }
 
+// Counter is implemented by streams that do not send all of what Push takes at once, or in several
+// messages: package tts asks them how much the provider has got, and counts what Push took of others.
+type Counter interface {
+	// Sent is how many characters were sent so far. It is called from any goroutine, also after Close.
+	Sent() int64
+}
+
 // Prewarmer is implemented by drivers that can open a connection ahead of the first speech.
 type Prewarmer interface {
 	// Prewarm is best effort and returns when ctx ends.

@@ -3,6 +3,7 @@ package scripted
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/tts/driver"
 )
 
@@ -186,7 +188,7 @@ func (v *voice) last() (*driver.Chunk, time.Time, error) {
 		v.chunk.Words = v.words()
 	}
 	if v.c.o.States {
-		v.chunk.Usage = &driver.UsageReport{Characters: int64(len(v.text))}
+		v.chunk.Usage = &driver.UsageReport{Characters: int64(len(v.text)), Raw: metrics.Raw(fmt.Sprintf(`{"characters":%d}`, len(v.text)))}
 	}
 	if v.chunk.Words == nil && v.chunk.Usage == nil {
 		return nil, time.Time{}, io.EOF

@@ -43,7 +43,8 @@ func Cases() []Case {
 		{"refused always", "a provider that stays away ends in a *model.Error, after the attempts that were allowed", fault.Always(fault.Refuse), goneCase},
 		{"wrong key", "a refusal for good is not tried again and says its status", fault.Always(fault.Unauthorized), unauthorizedCase},
 		{"interrupted", "Close before the end cancels the speech: what was sent is booked as interrupted, and nothing waits for the provider", fault.Once(fault.Slow), interruptedCase},
-		{"cancelled", "the end of the context ends the speech with its error and is no error event", fault.Once(fault.Silence), cancelCase},
+		{"interrupted in the text", "a speech that is cut before its text is complete is booked with what the provider got of it", fault.Once(fault.Slow), cutTextCase},
+		{"cancelled", "the end of the context ends the speech with its error, is no error event, and what was sent is booked", fault.Once(fault.Silence), cancelCase},
 		{"driver stream", "after Close a driver's stream fails at Next and Close works again", fault.Once(fault.Slow), driverCase},
 	}
 }
@@ -186,6 +187,32 @@ func interruptedCase(k *kit) {
 	k.usage()
 }
 
+func cutTextCase(k *kit) {
+	s := k.m.Stream(k.log.Context(k.Context()))
+	defer s.Close()
+	text := []rune(k.h.Text)
+	for _, part := range []string{string(text[:len(text)/3]), string(text[len(text)/3 : len(text)*4/5])} { // ends in a word
+		_ = s.Push(part)
+		k.quiet()
+	}
+	_ = s.Close()
+	k.quiet()
+	k.usage()
+	for _, e := range modeltest.Events[*metrics.TTS](&k.log) {
+		k.check(!k.m.Streaming() || e.Outcome == metrics.Interrupted && e.Cancelled, "outcome %s, cancelled %v", e.Outcome, e.Cancelled)
+	}
+}
+
+// quiet waits until the provider gets no more text.
+func (k *kit) quiet() {
+	for last, n := int64(-1), 0; n < 10; n++ {
+		time.Sleep(10 * time.Millisecond)
+		if c := k.p.Served().Characters; c != last {
+			last, n = c, 0
+		}
+	}
+}
+
 func cancelCase(k *kit) {
 	ctx, cancel := context.WithTimeout(k.log.Context(k.Context()), 300*time.Millisecond)
 	defer cancel()
@@ -196,6 +223,10 @@ func cancelCase(k *kit) {
 	got := k.drain(s)
 	k.check(errors.Is(got.err, context.DeadlineExceeded), "error: %v", got.err)
 	k.check(len(k.log.Errors()) == 0, "error events: %v", k.log.Errors())
+	_ = s.Close()
+	if k.quiet(); k.m.Streaming() { // nobody knows of a request without an answer whether it is billed
+		k.usage()
+	}
 }
 
 func driverCase(k *kit) {
