@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/parley-go/parley/internal/attempt"
@@ -28,19 +29,21 @@ var (
 
 // connection is one connection of a session. Its fields from has on belong to the session's lock.
 type connection struct {
-	s      *Session
-	m      *Model
-	d      driver.Conn
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	began  time.Time
-	fed    chan error // the feeder's only word: why it stopped, nil if it was not its fault
-	good   bool       // something came that only a provider that is well gives; of the receiver
+	s       *Session
+	m       *Model
+	d       driver.Conn
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	closing sync.Once
+	began   time.Time
+	fed     chan error // the feeder's only word: why it stopped, nil if it was not its fault
+	good    bool       // something came that only a provider that is well gives; of the receiver
 
-	has         state           // what the provider is believed to have
-	unsupported map[string]bool // items that it has no form for
-	spoken      map[string]bool // items that it spoke itself
-	undos       map[string]func()
+	has         state             // what the provider is believed to have
+	unsupported map[string]bool   // items that it has no form for
+	spoken      map[string]bool   // items that it spoke itself
+	places      map[string]string // last item when the user had said the one that is the key
+	commits     []string          // the same for turns that the caller ended, whose items are not known yet
 	responses   map[string]*response
 	seen        recent   // what was booked
 	going       *renewal // planned; nil for none
@@ -124,9 +127,8 @@ func (s *Session) connect() (good bool, err error) {
 		}
 	default:
 	}
-	if stop() {
-		c.close()
-	}
+	stop()
+	c.close()
 	c.cancel(err)
 	if !fed {
 		<-c.fed
@@ -135,7 +137,10 @@ func (s *Session) connect() (good bool, err error) {
 	return c.good, err
 }
 
-func (c *connection) close() { _ = c.m.guard("close", c.d.Close) }
+// close returns when the driver has closed it, whoever told it to.
+func (c *connection) close() {
+	c.closing.Do(func() { _ = c.m.guard("close", c.d.Close) })
+}
 
 // open makes a connection with the session's present state.
 func (s *Session) open() (*connection, error) {
@@ -164,7 +169,7 @@ func (s *Session) open() (*connection, error) {
 	}
 	c := &connection{
 		s: s, m: m, d: d, began: time.Now(), fed: make(chan error, 1), has: has,
-		unsupported: map[string]bool{}, spoken: map[string]bool{}, undos: map[string]func(){}, responses: map[string]*response{},
+		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	s.mu.Lock()

@@ -42,13 +42,32 @@ func (c *conversation) place(after string, it chat.Item) {
 	c.insert(after, it)
 }
 
-// insertBefore puts it before the item with the id, or at the end if there is none.
-func (c *conversation) insertBefore(before string, it chat.Item) {
-	i := c.index(before)
-	if i < 0 {
-		i = len(*c)
+// follow moves the item with the id behind the one with the id after, if both are there.
+func (c *conversation) follow(after, id string) {
+	i, at := c.index(id), c.index(after)
+	if i < 0 || at < 0 || i == at+1 {
+		return
 	}
-	*c = slices.Insert(*c, i, it)
+	it := (*c)[i]
+	*c = slices.Delete(*c, i, i+1)
+	c.place(after, it)
+}
+
+// last is the id of the last item, "" for none.
+func (c conversation) last() string {
+	if len(c) == 0 {
+		return ""
+	}
+	return c[len(c)-1].Head().ID
+}
+
+// before is the id of the item before the one with the id, "" for none.
+func (c conversation) before(id string) string {
+	i := c.index(id)
+	if i <= 0 {
+		return ""
+	}
+	return c[i-1].Head().ID
 }
 
 func (c *conversation) remove(id string) bool {

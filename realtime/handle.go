@@ -35,6 +35,9 @@ func (c *connection) handle(e driver.Event) {
 		s.tell(&SpeechStarted{})
 	case *driver.SpeechStopped:
 		s.speechStopped(e.ItemID)
+		if e.ItemID != "" {
+			c.places[e.ItemID] = c.has.conv.last()
+		}
 		s.tell(&SpeechStopped{ItemID: e.ItemID})
 	case *driver.Interrupted:
 		c.interrupted(e)
@@ -47,12 +50,12 @@ func (c *connection) handle(e driver.Event) {
 	case *driver.ItemDeleted:
 		c.deleted(e.ItemID)
 	case *driver.Updated:
-		delete(c.undos, updateKey(e.ID))
-		s.acknowledge(updateKey(e.ID), nil)
-		s.signal()
+		s.acknowledge(updateKey(e.ID))
 	case *driver.MessageStarted:
 		if r := c.wanted(e.ResponseID); r != nil {
 			c.message(r, e.ItemID, e.TextOnly)
+		} else {
+			c.leftover(newAssistant(e.ItemID, time.Now()))
 		}
 	case *driver.Text:
 		c.text(e)
@@ -149,24 +152,57 @@ func (c *connection) learn(it chat.Item) bool {
 	return true
 }
 
-// learnUser puts what the user said into the conversation, before what answers it, if it is not there.
-func (c *connection) learnUser(m *chat.Message) {
-	if m.ID == "" || c.has.conv.has(m.ID) {
-		return
+// leftover notes an item of a response that nobody wants. The next UpdateContext removes it.
+func (c *connection) leftover(it chat.Item) {
+	if id := it.Head().ID; id != "" && !c.has.conv.has(id) {
+		c.has.conv.insert("", it)
 	}
-	before := ""
-	for _, r := range c.ordered() {
-		if r.g != nil && !r.g.requested && len(r.g.items) > 0 {
-			before = r.g.items[0]
+}
+
+// place is the item that was the last one when the user had said the one with the id; false if nobody knows.
+func (c *connection) place(id string) (after string, ok bool) {
+	if after, ok = c.places[id]; ok {
+		delete(c.places, id)
+	} else if ok = len(c.commits) > 0; ok {
+		after, c.commits = c.commits[0], c.commits[1:]
+	}
+	if !ok {
+		return "", false
+	}
+	for key, x := range c.places { // what he said next, before anything else, follows this
+		if x == after {
+			c.places[key] = id
 		}
+	}
+	for i, x := range c.commits {
+		if x == after {
+			c.commits[i] = id
+		}
+	}
+	return after, true
+}
+
+// learnUser puts what the user said into the conversation, where he stopped to speak, if it is not there.
+func (c *connection) learnUser(m *chat.Message) {
+	if m.ID == "" || c.has.conv.has(m.ID) || c.s.theirs[m.ID] { // or it was deleted
+		return
 	}
 	if m.CreatedAt.IsZero() {
 		m.CreatedAt = time.Now()
 	}
+	after, ok := c.place(m.ID)
+	if !ok {
+		after = c.has.conv.last()
+		for _, r := range c.ordered() { // what goes on answers it
+			if r.g != nil && !r.g.requested && len(r.g.items) > 0 {
+				after = c.has.conv.before(r.g.items[0])
+			}
+		}
+	}
 	c.s.theirs[m.ID] = true
-	c.has.conv.insertBefore(before, m)
+	c.has.conv.place(after, m)
 	if !c.s.want.conv.has(m.ID) {
-		c.s.want.conv.insertBefore(before, m)
+		c.s.want.conv.place(after, m)
 	}
 }
 
@@ -176,10 +212,9 @@ func (c *connection) added(e *driver.ItemAdded) {
 		return
 	}
 	h := e.Item.Head()
-	key := addKey(h.ID)
-	delete(c.undos, key)
-	if s.acknowledge(key, nil) {
-		s.signal()
+	if s.acknowledge(addKey(h.ID)) {
+		c.has.conv.follow(e.After, h.ID) // what the model added meanwhile may have come between
+		s.want.conv.follow(e.After, h.ID)
 		return
 	}
 	if c.has.conv.has(h.ID) {
@@ -199,6 +234,7 @@ func (c *connection) added(e *driver.ItemAdded) {
 		return // the reader of the generation learns of it there
 	}
 	if m.Role == chat.User {
+		c.place(h.ID)
 		s.addressed(h.ID)
 	}
 	s.tell(&ItemAdded{After: e.After, Item: e.Item})
@@ -206,10 +242,7 @@ func (c *connection) added(e *driver.ItemAdded) {
 
 func (c *connection) deleted(id string) {
 	s := c.s
-	key := deleteKey(id)
-	delete(c.undos, key)
-	if s.acknowledge(key, nil) {
-		s.signal()
+	if s.acknowledge(deleteKey(id)) {
 		return
 	}
 	c.has.conv.remove(id)
@@ -229,8 +262,8 @@ func (c *connection) wrong(e *driver.Error) {
 		return
 	}
 	for _, key := range []string{updateKey(e.RequestID), addKey(e.RequestID), deleteKey(e.RequestID)} {
-		if s.acks[key] != nil {
-			c.refused(key, err)
+		if s.refuse(key, err) {
+			break
 		}
 	}
 	s.report(err, true, 0)
@@ -253,13 +286,11 @@ func (c *connection) cannot(o *op, err error) {
 			id := it.Item.Head().ID
 			if all || slices.Contains(some.IDs, id) {
 				c.unsupported[id] = true
-				c.refused(addKey(id), nil) // there is nothing that the caller could do
+				s.refuse(addKey(id), nil) // there is nothing that the caller could do
 			}
 		}
 		s.report(c.m.error(model.KindRequest, "add", err), true, 0)
-	case s.acks[o.key] != nil: // an update or deletion
-		key := o.key
-		c.refused(key, nil)
+	case s.refuse(o.key, nil): // an update or deletion
 		c.renew(renewal{why: "settings", hold: true, deadline: time.Now().Add(quietWait)})
 	}
 }

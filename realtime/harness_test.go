@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,7 @@ type talk struct {
 	log    modeltest.Log
 	script *scripted.Realtime
 	s      *realtime.Session
+	mu     sync.Mutex
 	events []string // printed
 	gens   []*realtime.Generation
 	err    error // of Next
@@ -58,7 +60,9 @@ func (k *talk) open(m *realtime.Model, so *realtime.SessionOptions) {
 				k.err = err
 				return
 			}
+			k.mu.Lock()
 			k.events = append(k.events, describe(e))
+			k.mu.Unlock()
 			switch e := e.(type) {
 			case *realtime.GenerationCreated:
 				k.gens = append(k.gens, e.Generation)
@@ -140,6 +144,8 @@ func (k *talk) expect(what string, got []string, want ...string) {
 // told returns the events since the last call.
 func (k *talk) told() []string {
 	synctest.Wait()
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	e := k.events
 	k.events = nil
 	return e
@@ -152,17 +158,23 @@ func (k *talk) hear(d time.Duration, loud bool) {
 	k.Helper()
 	f := audio.Silence(step, 16000, 1)
 	if loud {
-		for i := range f.Data {
-			f.Data[i] = 2000
-		}
+		f = sound(step)
 	}
 	for range int(d / step) {
 		if err := k.s.Push(f); err != nil {
-			k.Fatal(err)
+			return // the session is over, as the test will find
 		}
 		time.Sleep(step)
 	}
 	synctest.Wait()
+}
+
+func sound(d time.Duration) audio.Frame {
+	f := audio.Silence(d, 16000, 1)
+	for i := range f.Data {
+		f.Data[i] = 2000
+	}
+	return f
 }
 
 // speak is an utterance, with the silence that ends it.

@@ -9,6 +9,9 @@ import (
 	"github.com/parley-go/parley/realtime/driver"
 )
 
+// maxCommits is how many turns are remembered whose items are not known yet.
+const maxCommits = 64
+
 // preroll is how much audio before the news that the user speaks is sent again: his first sounds, and what
 // was on its way.
 const preroll = time.Second
@@ -128,7 +131,7 @@ func (s *Session) Commit() error {
 		t := &s.turns
 		t.pending = append(t.pending, turn{from: t.mark, to: s.in.Head, over: time.Now()})
 		t.mark, t.open = s.in.Head, false
-		s.queue(&op{key: "commit", at: s.in.Head, turn: true, flush: true, send: onTurner(driver.Turner.Commit)})
+		s.queue(&op{key: commitKey, at: s.in.Head, turn: true, flush: true, send: onTurner(driver.Turner.Commit)})
 	})
 }
 

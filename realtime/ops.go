@@ -13,8 +13,9 @@ const (
 	// maxOps is how many things to send are kept.
 	maxOps = 1024
 	// piece is the most audio that is taken at once.
-	piece    = 100 * time.Millisecond
-	imageKey = "image"
+	piece     = 100 * time.Millisecond
+	imageKey  = "image"
+	commitKey = "commit"
 )
 
 // op is something to send, in its place among the audio and the others.
@@ -83,6 +84,9 @@ func (s *Session) take(c *connection, buf *[]int16) (t todo) {
 		}
 		if o.at <= s.next {
 			o.sent = true
+			if o.key == commitKey {
+				c.commits = append(c.commits[max(0, len(c.commits)-maxCommits):], c.has.conv.last())
+			}
 			if !o.turn && o.g == nil && o.items == nil {
 				s.drop(func(x *op) bool { return x == o })
 			}

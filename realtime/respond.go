@@ -161,13 +161,14 @@ func (c *connection) bound(r *response) {
 }
 
 func (c *connection) call(e *driver.ToolCall) {
-	r := c.wanted(e.ResponseID)
-	if r == nil {
-		return
-	}
 	id := e.ItemID
 	if id == "" {
 		id = e.Call.CallID
+	}
+	r := c.wanted(e.ResponseID)
+	if r == nil {
+		c.leftover(newCall(id, e))
+		return
 	}
 	r.g.items = append(r.g.items, id)
 	r.g.parts++

@@ -58,7 +58,7 @@ type Session struct {
 	override *Generation     // whose tools and tool choice are in force
 	known    map[string]bool // items that the caller has had in a context
 	theirs   map[string]bool // items that a model made
-	acks     map[string]*ack
+	acks     []*ack
 	ops      []*op
 	orphans  []orphan // generations of broken connections
 	resume   any      // of the last connection
@@ -91,7 +91,7 @@ func (m *Model) Session(ctx context.Context, o *SessionOptions) (*Session, error
 		events: newQueue[Event](),
 		took:   make(chan struct{}, 1), wake: make(chan struct{}, 1), quiet: make(chan struct{}, 1),
 		closed: make(chan struct{}), done: make(chan struct{}),
-		known: map[string]bool{}, theirs: map[string]bool{}, acks: map[string]*ack{},
+		known: map[string]bool{}, theirs: map[string]bool{},
 	}
 	if o != nil {
 		s.o = *o

@@ -40,9 +40,10 @@ func sameTools(a, b []llm.ToolSpec) bool {
 	})
 }
 
-// ack is something that the provider acknowledges.
+// ack is something that the provider is to acknowledge.
 type ack struct {
 	key  string // kind and id, see the functions below
+	undo func() // takes it back when it was not done
 	done chan struct{}
 	err  error
 }
@@ -51,31 +52,54 @@ func updateKey(id string) string { return "update " + id }
 func addKey(id string) string    { return "add " + id }
 func deleteKey(id string) string { return "delete " + id }
 
-func (s *Session) expect(key string) *ack {
-	if a := s.acks[key]; a != nil {
-		return a
+func (s *Session) expect(key string, undo func()) *ack {
+	a := &ack{key: key, undo: undo, done: make(chan struct{})}
+	s.acks = append(s.acks, a)
+	return a
+}
+
+// expected takes the first acknowledgement of the key off the list; nil if nobody waits for one.
+func (s *Session) expected(key string) *ack {
+	i := slices.IndexFunc(s.acks, func(a *ack) bool { return a.key == key })
+	if i < 0 {
+		return nil
 	}
-	a := &ack{key: key, done: make(chan struct{})}
-	s.acks[key] = a
+	a := s.acks[i]
+	s.acks = slices.Delete(s.acks, i, i+1)
 	return a
 }
 
 // acknowledge reports whether anybody waits for it.
-func (s *Session) acknowledge(key string, err error) bool {
-	a := s.acks[key]
+func (s *Session) acknowledge(key string) bool {
+	a := s.expected(key)
 	if a == nil {
 		return false
 	}
-	delete(s.acks, key)
-	a.err = err
 	close(a.done)
+	s.signal()
 	return true
 }
 
-func (s *Session) acknowledgeAll(err error) {
-	for key := range s.acks {
-		s.acknowledge(key, err)
+// refuse takes back what the provider refused, or could not do, and reports whether there was anything.
+func (s *Session) refuse(key string, err error) bool {
+	a := s.expected(key)
+	if a == nil {
+		return false
 	}
+	a.undo()
+	a.err = err
+	close(a.done)
+	s.signal()
+	return true
+}
+
+// acknowledgeAll ends all waits.
+func (s *Session) acknowledgeAll(err error) {
+	for _, a := range s.acks {
+		a.err = err
+		close(a.done)
+	}
+	s.acks = nil
 }
 
 // UpdateInstructions changes the instructions. Models that cannot change theirs get a new connection when it
@@ -164,12 +188,9 @@ func (s *Session) await(ctx context.Context, op string, acks []*ack) error {
 func (s *Session) forgo(a *ack) {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.acks[a.key] != a {
-		return
-	}
-	delete(s.acks, a.key)
-	if s.c != nil {
-		s.c.undo(a.key)
+	if i := slices.Index(s.acks, a); i >= 0 {
+		s.acks = slices.Delete(s.acks, i, i+1)
+		a.undo()
 	}
 }
 
@@ -280,8 +301,9 @@ func (c *connection) reconcileSettings(to state) *ack {
 	}
 	was := c.has
 	c.has.instructions, c.has.tools, c.has.choice = to.instructions, slices.Clone(to.tools), to.choice
-	a := s.expect(updateKey(u.ID))
-	c.undos[a.key] = func() { c.has.instructions, c.has.tools, c.has.choice = was.instructions, was.tools, was.choice }
+	a := s.expect(updateKey(u.ID), func() {
+		c.has.instructions, c.has.tools, c.has.choice = was.instructions, was.tools, was.choice
+	})
 	s.queue(&op{key: a.key, send: func(ctx context.Context, _ driver.Conn) error { return d.Update(ctx, u) }})
 	return a
 }
@@ -318,8 +340,7 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 			if _, isOutput := it.(*chat.FunctionCallOutput); isOutput || c.m.caps.MutableContext {
 				add = append(add, newItem(it, after))
 				c.has.conv.place(after, it)
-				acks = append(acks, s.expect(addKey(id)))
-				c.undos[addKey(id)] = func() { c.has.conv.remove(id) }
+				acks = append(acks, s.expect(addKey(id), func() { c.has.conv.remove(id) }))
 			} else if c.stale(it) {
 				c.renew(renewal{why: "context", fresh: true, hold: true, deadline: time.Now().Add(quietWait)})
 			}
@@ -353,32 +374,17 @@ func newItem(it chat.Item, after string) driver.Item {
 
 func (c *connection) delete(d driver.Deleter, id string) *ack {
 	s := c.s
-	a := s.expect(deleteKey(id))
 	i := c.has.conv.index(id)
 	before, it := "", c.has.conv[i]
 	if i > 0 {
 		before = c.has.conv[i-1].Head().ID
 	}
 	c.has.conv.remove(id)
-	c.undos[a.key] = func() {
+	a := s.expect(deleteKey(id), func() {
 		if !c.has.conv.has(id) {
-			c.has.conv.insert(before, it)
+			c.has.conv.place(before, it)
 		}
-	}
+	})
 	s.queue(&op{key: a.key, send: func(ctx context.Context, _ driver.Conn) error { return d.Delete(ctx, id) }})
 	return a
-}
-
-// undo takes back what was not done after all.
-func (c *connection) undo(key string) {
-	if f := c.undos[key]; f != nil {
-		delete(c.undos, key)
-		f()
-	}
-}
-
-// refused takes back what the provider refused, or could not.
-func (c *connection) refused(key string, err error) {
-	c.undo(key)
-	c.s.acknowledge(key, err)
 }
