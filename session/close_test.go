@@ -3,12 +3,16 @@ package session_test
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 )
 
@@ -104,4 +108,76 @@ func TestDrainDoesNotWaitForTheUserToBeSilent(t *testing.T) {
 			})
 		})
 	}
+}
+
+// closeOrder notes what happens while a session closes.
+type closeOrder struct {
+	session.Transport
+	mu    sync.Mutex
+	steps []string
+}
+
+func (o *closeOrder) note(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if n := len(o.steps); n == 0 || o.steps[n-1] != what {
+		o.steps = append(o.steps, what)
+	}
+}
+
+func (o *closeOrder) Close(ctx context.Context) error {
+	o.note("transport closes")
+	return o.Transport.Close(ctx)
+}
+
+// connection is a toolset that notes when it is closed.
+type connection struct {
+	server
+	o *closeOrder
+}
+
+func (c *connection) Close() error {
+	time.Sleep(100 * time.Millisecond) // it is closed while listeners are told
+	c.o.note("toolset closes")
+	return c.server.Close()
+}
+
+// TestCloseInOrder closes a session while its agent speaks and its user does, too. All that costs something is
+// booked before the session tells that it is closed, and what it told before is in the report.
+func TestCloseInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		o := &closeOrder{Transport: c.room}
+		c.transport = o
+		c.opt.TurnHandling.Interruption.Enabled = opt.Off[bool]()
+		a := &agent.Agent{Tools: []llm.Tool{&connection{server{name: "crm"}, o}}, OnExit: func(context.Context, *agent.RunContext) error {
+			time.Sleep(100 * time.Millisecond) // the interruption is under way
+			o.note("agent exits")
+			return nil
+		}}
+		c.start(a)
+		session.On(c.s, func(e session.ConversationItemAdded) { o.note("history: " + describe(e.Item)) })
+		session.On(c.s, func(e session.MetricsCollected) {
+			if e.Metrics.Type() != "vad_metrics" {
+				o.note(e.Metrics.Type())
+			}
+		})
+		session.On(c.s, func(e session.Closed) { o.note("closed") })
+		c.until(1)
+		c.s.Say("one two three four five", nil)
+		c.says(1.5, 3, "Wait")
+		c.until(2.2)
+		o.note("close")
+		rep := c.close()
+		o.note("report")
+		i := slices.Index(o.steps, "close")
+		want := []string{"close", "history: assistant: one two three [interrupted]", "agent exits", "stt_metrics", "history: user: Wait",
+			"closed", "toolset closes", "transport closes", "report"}
+		if got := o.steps[max(i, 0):]; !slices.Equal(got, want) {
+			t.Errorf("closing:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+		}
+		if rep.Usage.Models == nil || rep.EndedAt.IsZero() || rep.Events[len(rep.Events)-1].EventType() != "close" {
+			t.Errorf("report %+v", rep)
+		}
+	})
 }
