@@ -15,6 +15,7 @@ import (
 	"github.com/parley-go/parley/background"
 	"github.com/parley-go/parley/cli"
 	"github.com/parley-go/parley/examples/internal/demo"
+	"github.com/parley-go/parley/examples/internal/show"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/plugins/silero"
 	"github.com/parley-go/parley/report"
@@ -47,7 +48,7 @@ func main() {
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o) // all that an agent of yours needs
 	} else {
-		demo.Run(o, demo.Options{Interactive: *interactive, Port: *port, ReportPath: *reportPath})
+		demo.Run(o, demo.Options{Program: "basic_agent", Interactive: *interactive, Port: *port, ReportPath: *reportPath, Models: 3})
 	}
 }
 
@@ -77,14 +78,14 @@ func exitOn(err error) {
 func entrypoint(models session.Options) func(context.Context, *worker.Job) error {
 	return func(ctx context.Context, job *worker.Job) error {
 		s := session.New(models)
-		watch(s)
+		show.Session(s)
 		if *sounds {
 			if err := background.New(office).Start(ctx, s, job.Room()); err != nil {
 				return err
 			}
 		}
 		job.OnShutdown(func(ctx context.Context, reason string) error {
-			showUsage(s.Usage())
+			show.Usage(s.Usage())
 			return nil
 		})
 		return s.Start(ctx, newKelly(), job.Room())

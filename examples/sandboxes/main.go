@@ -1,6 +1,6 @@
 // Sandboxes is the cloud on this machine: it starts stand-ins of OpenAI, Deepgram and Cartesia that speak
 // their protocols, and prints the variables that lead there. OpenAI's answers by the rules of the
-// demonstration, Deepgram's understands English with the local recogniser, and Cartesia's hums.
+// demonstration, in text and, as a realtime model, in speech; Deepgram's understands English with the local recogniser, and Cartesia's hums.
 //
 //	go run ./examples/sandboxes > sandboxes.env &
 //	. ./sandboxes.env && go run ./examples/basic_agent
@@ -9,21 +9,17 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/examples/internal/cloud"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/cartesiabox"
 	"github.com/parley-go/parley/internal/sandbox/deepgrambox"
 	"github.com/parley-go/parley/internal/sandbox/openaibox"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
-	"github.com/parley-go/parley/plugins/moonshine"
-	"github.com/parley-go/parley/plugins/rules"
-	"github.com/parley-go/parley/stt"
 )
 
 func main() {
@@ -31,8 +27,9 @@ func main() {
 	defer stop()
 	openai, deepgram, cartesia := begin(), begin(), begin()
 	openaibox.Chat(openai, "/v1", openaibox.ChatOptions{Answer: answer})
-	ears := moonshine.New(nil)
-	deepgram.Understand = func(f audio.Frame) string { return understand(ctx, ears, f) }
+	deepgram.Understand = cloud.Understand(ctx)
+	openai.Understand = deepgram.Understand
+	openaibox.Converse(openai, "/v1", openaibox.ConverseOptions{Talk: cloud.Talk()})
 	deepgrambox.Listen(deepgram)
 	cartesiabox.TTS(cartesia, cartesiabox.TTSOptions{})
 	for name, s := range map[string]*sandbox.Server{"OPENAI": openai, "DEEPGRAM": deepgram, "CARTESIA": cartesia} {
@@ -57,15 +54,6 @@ func begin() *sandbox.Server {
 	return s
 }
 
-// understand transcribes an utterance; what cannot be is silence.
-func understand(ctx context.Context, m *stt.Model, f audio.Frame) string {
-	r, err := m.Recognize(ctx, f, nil)
-	if err != nil {
-		return ""
-	}
-	return r.Text
-}
-
 // answer lets the rules answer a request of chat completions.
 func answer(r *openaibox.ChatRequest) (a openaibox.Answer) {
 	q := &driver.Request{Messages: &chat.Context{}}
@@ -84,20 +72,6 @@ func answer(r *openaibox.ChatRequest) (a openaibox.Answer) {
 	for _, t := range r.Tools {
 		q.Tools = append(q.Tools, driver.ToolSpec{Name: t.Function.Name, Description: t.Function.Description, Parameters: t.Function.Parameters})
 	}
-	s, err := rules.NewDriver(nil).Chat(context.Background(), q)
-	if err != nil {
-		return openaibox.Answer{Text: "Sorry?"}
-	}
-	defer s.Close()
-	for {
-		c, err := s.Next()
-		if err == io.EOF {
-			return a
-		}
-		if err != nil {
-			return openaibox.Answer{Text: "Sorry?"}
-		}
-		a.Text += c.Text
-		a.Calls = append(a.Calls, c.ToolCalls...)
-	}
+	a.Text, a.Calls = cloud.Think(q.Messages, q.Tools)
+	return a
 }

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"strings"
@@ -38,6 +39,8 @@ func EarSpeech(rate int) audio.Frame {
 type Ear struct {
 	Rate int    // of the audio, Hz
 	Text string // "" means EarText
+	// Silence ends an utterance: default 200 ms.
+	Silence time.Duration
 	// Understand, if set, finds the words of an utterance at its end, for conversations with people.
 	Understand func(audio.Frame) string
 
@@ -117,7 +120,7 @@ func (e *Ear) record(pcm []byte) {
 
 func (e *Ear) judge(loud bool, window int) (heard []Heard) {
 	if !loud {
-		if e.speaking && e.pos-e.to >= audio.SamplesIn(earSilence, e.Rate) {
+		if e.speaking && e.pos-e.to >= audio.SamplesIn(cmp.Or(e.Silence, earSilence), e.Rate) {
 			return e.Finish()
 		}
 		return nil

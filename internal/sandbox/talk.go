@@ -13,17 +13,18 @@ const TalkText = "The lights are on now."
 type Talk struct {
 	// Answer makes the answers; default Replies(false).
 	Answer func(r TalkRequest) Reply
-	// Speak is the speech for a word, as 16-bit little-endian samples; default Voice.
-	Speak func(word string, rate int) []byte
-	// Ear is for words to be heard; "" means EarText.
+	// Speak is the speech of a text, a piece for each of its words, as 16-bit little-endian samples; default
+	// Voice for each.
+	Speak func(text string, rate int) [][]byte
+	// Ear is what is heard; "" means EarText.
 	Ear string
 }
 
 // TalkRequest is what an answer is made of.
 type TalkRequest struct {
-	Instructions string // of the session, and those of the answer
+	Instructions string // of the answer, else of the session
 	Turns        []Turn
-	Tools        []string // names
+	Tools        []llm.ToolSpec
 }
 
 // Turn is an entry of a conversation.
@@ -51,7 +52,7 @@ type Reply struct {
 func Replies(tool bool) func(TalkRequest) Reply {
 	return func(r TalkRequest) Reply {
 		if tool && len(r.Tools) > 0 && r.Last().Role != "output" {
-			return Reply{Calls: []llm.ToolCall{{Name: r.Tools[0], Arguments: `{"location":"Paris"}`}}}
+			return Reply{Calls: []llm.ToolCall{{Name: r.Tools[0].Name, Arguments: `{"location":"Paris"}`}}}
 		}
 		return Reply{Text: TalkText}
 	}
@@ -63,7 +64,12 @@ func (t Talk) Defaults() Talk {
 		t.Answer = Replies(false)
 	}
 	if t.Speak == nil {
-		t.Speak = Voice
+		t.Speak = func(text string, rate int) (pieces [][]byte) {
+			for _, w := range strings.Fields(text) {
+				pieces = append(pieces, Voice(w, rate))
+			}
+			return pieces
+		}
 	}
 	return t
 }

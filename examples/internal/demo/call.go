@@ -27,7 +27,7 @@ type line struct {
 // that interrupts it, and a goodbye.
 var script = []line{
 	{text: "Hello. Who are you?"},
-	{text: "What is the weather like in Paris tomorrow morning?"},
+	{text: "Can you tell me the weather in Paris?"},
 	{text: "Please tell me a story."},
 	{text: "Stop, please. Thank you very much.", after: 4 * time.Second},
 	{text: "Goodbye."},
@@ -140,7 +140,7 @@ func record(ctx context.Context, voice *tts.Model) ([]audio.Frame, error) {
 }
 
 // check says why r is not the report of the scripted conversation, nil if it is.
-func check(r *session.Report) error {
+func check(r *session.Report, d Options) error {
 	users, interrupted := 0, 0
 	for m := range r.History.Messages() {
 		switch {
@@ -155,10 +155,12 @@ func check(r *session.Report) error {
 		return fmt.Errorf("the agent understood %d of %d lines", users, len(script))
 	case interrupted == 0:
 		return errors.New("the agent was not interrupted")
-	case len(r.Usage.Models) < 3:
-		return fmt.Errorf("usage of %d models, want 3", len(r.Usage.Models))
+	case len(r.Usage.Models) < d.Models:
+		return fmt.Errorf("usage of %d models, want %d", len(r.Usage.Models), d.Models)
 	case r.CloseReason != session.ReasonUserInitiated:
 		return fmt.Errorf("the session closed because of %s: %v", r.CloseReason, r.CloseError)
+	case d.Check != nil:
+		return d.Check(r)
 	}
 	return nil
 }

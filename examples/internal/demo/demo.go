@@ -24,6 +24,10 @@ type Options struct {
 	Interactive bool   // wait for a human caller instead of simulating one
 	Port        int    // of the embedded server; 0 takes a free one
 	ReportPath  string // where the report goes, to tell the user
+	Program     string // name, for errors
+	Models      int    // that must have been used
+	// Check, if set, says what else is wrong with the report of the call.
+	Check func(*session.Report) error
 }
 
 const (
@@ -39,7 +43,7 @@ func Run(o worker.Options, d Options) {
 	code, err := run(ctx, o, d)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "basic_agent:", err)
+		fmt.Fprintln(os.Stderr, d.Program+":", err)
 	}
 	os.Exit(code)
 }
@@ -82,7 +86,7 @@ func run(ctx context.Context, o worker.Options, d Options) (code int, err error)
 	if d.Interactive {
 		err = invite(ctx, server)
 	} else {
-		err = simulate(ctx, server, reports)
+		err = simulate(ctx, server, reports, d)
 	}
 	stopWorker() // ends the jobs in order; their reports come before Run returns
 	if serr := <-served; err == nil {
@@ -112,7 +116,7 @@ func invite(ctx context.Context, server *lkserver.Server) error {
 }
 
 // simulate has the scripted caller call, and checks that a conversation came about.
-func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *session.Report) error {
+func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *session.Report, d Options) error {
 	callCtx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
 	called := make(chan error, 1) // one result
@@ -136,7 +140,7 @@ func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *sess
 	case rep.CloseError != nil:
 		return fmt.Errorf("the conversation did not happen: %w", rep.CloseError)
 	}
-	if err := check(rep); err != nil {
+	if err := check(rep, d); err != nil {
 		return fmt.Errorf("the conversation did not happen: %w", err)
 	}
 	return nil

@@ -183,7 +183,7 @@ func (t *converser) serve() {
 			t.c.Ledger.Bill(e)
 		}()
 	}
-	t.ear = sandbox.Ear{Rate: converseRate, Text: t.o.Ear, Understand: t.c.Understand}
+	t.listenAnew()
 	in := t.ws.Inbox(func(bool, []byte) {})
 	_ = t.send(map[string]any{"type": "session.created", "session": map[string]any{"type": "realtime", "model": t.model}}, false)
 	for {
@@ -244,7 +244,8 @@ func (t *converser) take(kind string, data []byte) error {
 	case "input_audio_buffer.commit":
 		return t.commit()
 	case "input_audio_buffer.clear":
-		t.ear, t.loose, t.since = sandbox.Ear{Rate: converseRate, Text: t.o.Ear, Understand: t.c.Understand}, sandbox.Heard{}, t.at
+		t.listenAnew()
+		t.loose, t.since = sandbox.Heard{}, t.at
 		return t.send(map[string]any{"type": "input_audio_buffer.cleared"}, false)
 	case "conversation.item.create":
 		return t.create(data)
@@ -296,7 +297,25 @@ func (t *converser) update(data []byte) error {
 		}
 	}
 	t.session, t.ready = s, true
+	t.ear.Silence = s.silence(t.o.Flat)
 	return t.send(map[string]any{"type": "session.updated"}, false)
+}
+
+// listenAnew forgets what is being said.
+func (t *converser) listenAnew() {
+	t.ear = sandbox.Ear{Rate: converseRate, Text: t.o.Ear, Understand: t.c.Understand, Silence: t.ear.Silence}
+}
+
+// silence is what ends a turn; 0 for the default. By meaning it takes longer than by silence.
+func (s *session) silence(flat bool) time.Duration {
+	switch t := s.turns(flat); {
+	case t == nil:
+		return 0
+	case t.Type == "semantic_vad":
+		return 600 * time.Millisecond
+	default:
+		return time.Duration(t.Silence) * time.Millisecond
+	}
 }
 
 func (s *session) turns(flat bool) *turnDetection {

@@ -92,7 +92,7 @@ func (t *converser) begin(a answer) {
 	in := &u.InputTokenDetails
 	in.TextTokens = sandbox.TextTokens(r.Instructions)
 	for _, tool := range a.tools {
-		r.Tools = append(r.Tools, tool.Name)
+		r.Tools = append(r.Tools, llm.ToolSpec{Name: tool.Name, Description: tool.Description, Parameters: tool.Parameters})
 		in.TextTokens += sandbox.TextTokens(tool.Description) + 8
 	}
 	for _, it := range t.items {
@@ -209,6 +209,10 @@ func (a *answer) say() bool {
 	}
 	a.event("response.content_part.added", with("part", part{Type: kind}), false)
 	said, whole := "", true
+	var pieces [][]byte
+	if !text {
+		pieces = t.o.Speak(a.reply.Text, converseRate)
+	}
 	for i, w := range strings.Fields(a.reply.Text) {
 		if whole = a.live(); !whole {
 			break
@@ -221,7 +225,7 @@ func (a *answer) say() bool {
 				break
 			}
 			a.usage.OutputTokenDetails.TextTokens += sandbox.TextTokens(w)
-		} else if whole = a.speak(it, w, with); !whole {
+		} else if whole = a.speak(it, w, pieces[i], with); !whole {
 			break
 		}
 		said += w
@@ -246,9 +250,8 @@ func (a *answer) say() bool {
 }
 
 // speak sends the audio of a word and what it says.
-func (a *answer) speak(it *item, w string, with func(string, any) map[string]any) bool {
+func (a *answer) speak(it *item, w string, pcm []byte, with func(string, any) map[string]any) bool {
 	t := a.t
-	pcm := t.o.Speak(strings.TrimSpace(w), converseRate)
 	d := audio.Samples(len(pcm) / 2).At(converseRate)
 	pace := t.o.Pace
 	if a.fault == fault.Slow {

@@ -1,4 +1,5 @@
-package main
+// Package show shows on the terminal what happens in a session.
+package show
 
 import (
 	"fmt"
@@ -19,8 +20,8 @@ type view struct {
 	start time.Time
 }
 
-// watch shows on the terminal who is speaking, what is said, and where the time of each turn goes.
-func watch(s *session.Session) {
+// Session shows on the terminal who is speaking, what is said, and where the time of each turn goes.
+func Session(s *session.Session) {
 	v := &view{start: time.Now()}
 	session.On(s, func(e session.UserStateChanged) { v.line(e.CreatedAt, "user", "is "+string(e.New)) })
 	session.On(s, func(e session.AgentStateChanged) { v.line(e.CreatedAt, "agent", "is "+string(e.New)) })
@@ -79,17 +80,25 @@ func latency(l session.TurnLatency) string {
 		strings.ReplaceAll(l.Slowest().Name, "_", " "))
 }
 
-// showUsage shows what a session has spent, per provider and model.
-func showUsage(u metrics.Usage) {
+// Usage shows what a session has spent, per provider and model.
+func Usage(u metrics.Usage) {
 	fmt.Println("\nusage:")
 	w := tabwriter.NewWriter(os.Stdout, 2, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, m := range u.Models {
 		switch m := m.(type) {
 		case metrics.LLMUsage:
-			fmt.Fprintf(w, "  llm\t%s/%s\t%d tokens in, %d cached, %d out\n", m.Provider, m.Model, m.InputTokens, m.InputCachedTokens, m.OutputTokens)
+			fmt.Fprintf(w, "  llm\t%s/%s\t%d tokens in, %d cached, %d out", m.Provider, m.Model, m.InputTokens, m.InputCachedTokens, m.OutputTokens)
+			if m.InputAudioTokens+m.OutputAudioTokens > 0 {
+				fmt.Fprintf(w, ", of audio %d in, %d out", m.InputAudioTokens, m.OutputAudioTokens)
+			}
+			fmt.Fprintln(w)
 		case metrics.STTUsage:
-			fmt.Fprintf(w, "  stt\t%s/%s\t%.1f s of audio\n", m.Provider, m.Model, m.AudioDuration.Seconds())
+			fmt.Fprintf(w, "  stt\t%s/%s\t%.1f s of audio", m.Provider, m.Model, m.AudioDuration.Seconds())
+			if m.InputTokens > 0 {
+				fmt.Fprintf(w, ", %d tokens in, %d out", m.InputTokens, m.OutputTokens)
+			}
+			fmt.Fprintln(w)
 		case metrics.TTSUsage:
 			fmt.Fprintf(w, "  tts\t%s/%s\t%d characters, %.1f s of audio\n", m.Provider, m.Model, m.CharactersCount, m.AudioDuration.Seconds())
 		default:
