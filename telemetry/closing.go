@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/parley-go/parley/llm/chat"
@@ -25,6 +27,7 @@ func closing(s *session.Session, o Options) (cancel func()) {
 		emit(h, rep.StartedAt, levelNone, "session report",
 			slog.Any("session.options", plain(rep.OptionsMap())),
 			slog.Float64("session.report_timestamp", float64(rep.Timestamp.UnixMicro())/1e6),
+			slog.Any("session.tags", tags(rep.Tags)),
 			slog.String("agent_name", o.AgentName),
 			slog.String("sdk_version", session.Version),
 			slog.Any("usage", plain(rep.Usage.Models)))
@@ -43,6 +46,17 @@ func closing(s *session.Session, o Options) (cancel func()) {
 			emit(h, it.Head().CreatedAt, level, "chat item", slog.Any("chat.item", item))
 		}
 	})
+}
+
+// tags are those of a session, sorted: "key:value", or "key" without a value.
+func tags(m map[string]string) (out []string) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if v := m[k]; v != "" {
+			k += ":" + v
+		}
+		out = append(out, k)
+	}
+	return out
 }
 
 func emit(h slog.Handler, at time.Time, level slog.Level, body string, attrs ...slog.Attr) {

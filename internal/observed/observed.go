@@ -175,7 +175,7 @@ type Record struct {
 
 // Records are the log records that a session makes besides what is logged.
 var Records = []Record{
-	{"chat_history", "session report", []string{"agent_name", "sdk_version", "session.options", "session.report_timestamp", "usage"},
+	{"chat_history", "session report", []string{"agent_name", "sdk_version", "session.options", "session.report_timestamp", "session.tags", "usage"},
 		"the session closes; its time is the start of the session"},
 	{"chat_history", "chat item", []string{"chat.item"}, "likewise, one for each item of the conversation with its time, unless that is redacted; " +
 		"of severity ERROR for a tool that failed"},

@@ -53,6 +53,9 @@ func TestRecordsOfASessionReachACollector(t *testing.T) {
 					t.Errorf("no %s in %s", part, all)
 				}
 			}
+			if tags := strings.ReplaceAll(value(r.Attributes, "session.tags"), "  ", " "); last == 0 && tags != `array_value:{values:{string_value:"beta"} values:{string_value:"plan:gold"}}` {
+				t.Errorf("tags %s", tags)
+			}
 			last = 0
 		case "chat item":
 			if r.TimeUnixNano <= last {

@@ -158,7 +158,7 @@ func call(t *testing.T, ctx context.Context, o telemetry.Options) error {
 			answer("", calling("call_3", "ask", `{}`)),
 			answer("Asked, " + canary + "."),
 		}}), nil),
-		AECWarmup: opt.Off[time.Duration](),
+		AECWarmup: opt.Off[time.Duration](), Tags: map[string]string{"plan": "gold", "beta": ""},
 		TurnHandling: turn.Handling{Preemptive: turn.Preemptive{Enabled: opt.Off[bool]()},
 			Detector: opt.Some(turn.New(turnscripted.NewText(nil), nil))},
 	})
