@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	llmdriver "github.com/parley-go/parley/llm/driver"
@@ -230,4 +232,64 @@ func BenchmarkSessionUsage16Models(b *testing.B) {
 			b.Fatalf("%d models", n)
 		}
 	}
+}
+
+// eventsPerCall is how many events a conversation of BenchmarkRecordInSession has: an hour's.
+const eventsPerCall = 4096
+
+// BenchmarkRecordInSession is the whole path of a usage event: id, time, tags, the sums of the session, and
+// whoever else is told.
+func BenchmarkRecordInSession(b *testing.B) {
+	for name, o := range map[string]session.Options{
+		"alone":  {},
+		"budget": {HardBudget: session.Budget{Tokens: 1 << 60}},
+		"ledger": {Recorder: openLedger(b)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			events := make([]metrics.LLM, eventsPerCall)
+			var s *session.Session
+			var ctx context.Context
+			call := func() {
+				begun := make(chan context.Context, 1) // one OnEnter
+				s = startBench(b, o, &agent.Agent{OnEnter: func(ctx context.Context, _ *agent.RunContext) error {
+					begun <- ctx // which ends with the session
+					return nil
+				}}, nil)
+				ctx = <-begun
+				for i := range events {
+					events[i] = metrics.LLM{Header: metrics.Header{Metadata: metrics.Metadata{ModelName: "gpt-4.1", ModelProvider: "openai"}}, PromptTokens: 10}
+				}
+			}
+			call()
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				if i == len(events) {
+					b.StopTimer()
+					closeBench(b, s)
+					call()
+					i = 0
+					b.StartTimer()
+				}
+				metrics.Record(ctx, &events[i])
+				i++
+			}
+			b.StopTimer()
+			closeBench(b, s)
+		})
+	}
+}
+
+func openLedger(b *testing.B) *ledger.Ledger {
+	b.Helper()
+	l, err := ledger.Open(filepath.Join(b.TempDir(), "ledger"), ledger.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return l
 }

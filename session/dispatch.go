@@ -6,13 +6,14 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // dispatcher hands events to listeners. Each run has a goroutine that does so, in order: no user
 // code runs on the session's loop.
 type dispatcher struct {
-	mu        sync.Mutex
-	listeners []*listener
+	mu        sync.Mutex                  // of whoever changes them
+	listeners atomic.Pointer[[]*listener] // never changed, but replaced
 }
 
 type listener struct {
@@ -22,34 +23,43 @@ type listener struct {
 
 var anyEvent = reflect.TypeFor[Event]()
 
+func (d *dispatcher) all() []*listener {
+	if p := d.listeners.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (d *dispatcher) change(f func(all []*listener) []*listener) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := f(slices.Clone(d.all()))
+	d.listeners.Store(&next)
+}
+
 func (d *dispatcher) add(t reflect.Type, call func(Event)) (cancel func()) {
 	l := &listener{t, call}
-	d.mu.Lock()
-	d.listeners = append(d.listeners, l)
-	d.mu.Unlock()
+	d.change(func(all []*listener) []*listener { return append(all, l) })
 	return func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if i := slices.Index(d.listeners, l); i >= 0 {
-			// A copy, since deliver may be walking over the old slice.
-			d.listeners = slices.Delete(slices.Clone(d.listeners), i, i+1)
-		}
+		d.change(func(all []*listener) []*listener {
+			return slices.DeleteFunc(all, func(o *listener) bool { return o == l })
+		})
 	}
 }
 
 // wanted reports whether anybody listens to events of type t.
 func (d *dispatcher) wanted(t reflect.Type) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return slices.ContainsFunc(d.listeners, func(l *listener) bool { return l.typ == t || l.typ == anyEvent })
+	for _, l := range d.all() {
+		if l.typ == t || l.typ == anyEvent {
+			return true
+		}
+	}
+	return false
 }
 
 func (d *dispatcher) deliver(log *slog.Logger, e Event) {
 	t := reflect.TypeOf(e)
-	d.mu.Lock()
-	ls := d.listeners
-	d.mu.Unlock()
-	for _, l := range ls {
+	for _, l := range d.all() {
 		if l.typ == t || l.typ == anyEvent {
 			call(log, l, e)
 		}
