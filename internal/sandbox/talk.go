@@ -46,6 +46,9 @@ func (r *TalkRequest) Last() Turn {
 type Reply struct {
 	Text  string
 	Calls []llm.ToolCall
+	// Status is how it ends: "" completes it, else "failed" or "incomplete", where the provider has such ends,
+	// for Reason, in the provider's words.
+	Status, Reason string
 }
 
 // Replies answers with TalkText; if tool is set, a question is answered with a call of the first tool about Paris.

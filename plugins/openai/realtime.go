@@ -2,14 +2,13 @@ package openai
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/internal/wire"
-	llm "github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/realtime"
@@ -29,6 +28,9 @@ type RealtimeOptions struct {
 	BaseURL string
 	// Model: default gpt-realtime; of xAI grok-voice-latest. Azure has the deployment here.
 	Model string
+	// APIVersion is for Azure: the version of its older form of the protocol, e.g. 2025-04-01-preview; "" is the
+	// present form. Only the older one has Deployment, default Model.
+	APIVersion, Deployment string
 	// Voice: default marin; of xAI Ara.
 	Voice string
 	// Turns is how the service finds the user's turns; off: the session does, or the application. Once it is
@@ -91,6 +93,8 @@ func NewRealtime(o *RealtimeOptions) (*realtime.Model, error) {
 type converser struct {
 	*endpoint
 	o      RealtimeOptions
+	url    string
+	flat   bool           // the older form of the protocol
 	turns  map[string]any // what finds the turns; nil: the caller does
 	script map[string]any // what transcribes; nil for nobody
 }
@@ -100,15 +104,17 @@ func newRealtime(o *RealtimeOptions) (*converser, error) {
 	if o != nil {
 		d.o = *o
 	}
+	d.flat = d.o.Service == Azure && d.o.APIVersion != ""
 	var err error
 	d.endpoint, err = account{
 		kind: "realtime", label: "openai.Realtime", options: "RealtimeOptions", service: d.o.Service,
 		key: d.o.APIKey, token: d.o.ADToken, base: d.o.BaseURL, model: d.o.Model, std: func(p preset) string { return p.realtime },
-		azureV1: true, header: d.o.Header,
+		deployment: d.o.Deployment, azureVersion: d.o.APIVersion, azureV1: !d.flat, header: d.o.Header,
 	}.endpoint()
 	if err != nil {
 		return nil, err
 	}
+	d.url = d.address()
 	if d.o.Voice == "" {
 		d.o.Voice = d.speaker
 	}
@@ -119,6 +125,16 @@ func newRealtime(o *RealtimeOptions) (*converser, error) {
 		d.script = d.scribe(d.o.Transcription.Default(RealtimeTranscription{}))
 	}
 	return d, nil
+}
+
+// address is the URL of connections.
+func (d *converser) address() string {
+	if !d.flat {
+		return wire.JoinSocket(d.base, "/realtime", url.Values{"model": {d.model}})
+	}
+	base := *d.base // that of the deployment, which is part of the query here
+	base.Path = strings.TrimSuffix(path.Dir(base.Path), "/deployments")
+	return wire.JoinSocket(&base, "/realtime", url.Values{"deployment": {or(d.o.Deployment, d.model)}})
 }
 
 // finder is the service's form of what finds turns.
@@ -178,101 +194,17 @@ func (d *converser) Capabilities() driver.Capabilities {
 
 // Connect implements driver.Realtime.
 func (d *converser) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, error) {
-	address := wire.JoinSocket(d.base, "/realtime", url.Values{"model": {d.model}})
-	ws, err := wire.Single(ctx, &d.Peer, wire.SocketOptions{URL: address, Header: d.header})
+	ws, err := wire.Single(ctx, &d.Peer, wire.SocketOptions{URL: d.url, Header: d.header, Reason: wire.Reason(d.ends)})
 	if err != nil {
 		return nil, err
 	}
-	c := &conversation{d: d, Socket: ws, long: map[string]string{}, said: map[string]*userItem{}, begun: map[string]bool{}}
+	c := &conversation{
+		d: d, Socket: ws, instructions: s.Instructions, long: map[string]string{}, calls: map[string]bool{},
+		said: map[string]*userItem{}, begun: map[string]bool{}, going: map[string]bool{},
+	}
 	if err := c.open(ctx, s); err != nil {
 		_ = ws.Close()
 		return nil, err
 	}
 	return c, nil
-}
-
-// session is the service's session object for a connection that begins.
-func (d *converser) session(s *driver.Setup) map[string]any {
-	pcm := map[string]any{"type": "audio/pcm", "rate": realtimeRate}
-	input := map[string]any{"format": pcm, "transcription": nilMap(d.script)}
-	output := map[string]any{"format": pcm}
-	m := map[string]any{
-		"type": "realtime", "model": d.model, "output_modalities": []string{"audio"},
-		"instructions": s.Instructions, "tools": realtimeTools(s.Tools), "tool_choice": realtimeChoice(s.ToolChoice),
-		"audio": map[string]any{"input": input, "output": output},
-	}
-	if s.TextOnly {
-		m["output_modalities"] = []string{"text"}
-	}
-	turns := nilMap(d.turns)
-	if s.ClientTurns {
-		turns = nil
-	}
-	if d.service == XAI { // has these a floor above
-		m["turn_detection"], m["voice"] = turns, d.o.Voice
-	} else {
-		input["turn_detection"], output["voice"] = turns, d.o.Voice
-	}
-	if v, ok := d.o.Speed.Get(); ok {
-		output["speed"] = v
-	}
-	if d.o.NoiseReduction != "" {
-		input["noise_reduction"] = map[string]any{"type": d.o.NoiseReduction}
-	}
-	m["max_output_tokens"] = any("inf")
-	if d.o.MaxTokens > 0 {
-		m["max_output_tokens"] = d.o.MaxTokens
-	}
-	if d.o.Reasoning != "" {
-		m["reasoning"] = map[string]any{"effort": d.o.Reasoning}
-	}
-	if d.o.Truncation != "" {
-		m["truncation"] = d.o.Truncation
-	}
-	for k, v := range d.o.Extra {
-		m[k] = v
-	}
-	return m
-}
-
-// nilMap is m, or a nil that JSON writes as null.
-func nilMap(m map[string]any) any {
-	if m == nil {
-		return nil
-	}
-	return m
-}
-
-type realtimeTool struct {
-	Type        string `json:"type"`
-	Name        string `json:"name"`
-	Description string `json:"description,omitempty"`
-	Parameters  any    `json:"parameters"`
-}
-
-func realtimeTools(specs []llm.ToolSpec) []realtimeTool {
-	list := []realtimeTool{}
-	for _, t := range specs {
-		list = append(list, realtimeTool{"function", t.Name, t.Description, t.Parameters})
-	}
-	return list
-}
-
-func realtimeChoice(c llm.ToolChoice) any {
-	switch c.Mode {
-	case llm.ToolFunction:
-		return map[string]any{"type": "function", "name": c.Function}
-	case llm.ToolNone, llm.ToolRequired:
-		return string(c.Mode)
-	}
-	return "auto"
-}
-
-// short is an id as the service takes it: not longer than 32 characters.
-func short(id string) string {
-	if len(id) <= 32 {
-		return id
-	}
-	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:16])
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,18 +19,40 @@ type conversation struct {
 	d *converser
 	*wire.Socket
 
-	mu      sync.Mutex
-	long    map[string]string // ids that were too long for the service, by what it got
-	updates []string          // that are not acknowledged, in order
-	forced  []string          // texts to be said that no answer began for, in order
-	loose   time.Duration     // audio since the last commit
+	mu           sync.Mutex
+	instructions string            // of the session
+	updates      []sentUpdate      // that are not acknowledged, in order
+	asked        []*ask            // answers that did not begin, in order
+	deletes      []string          // items, likewise
+	long         map[string]string // ids that were too long for the service, by what it got
+	calls        map[string]bool   // ids of calls that the service knows
+	loose        time.Duration     // audio since the last commit
 
 	// Of the goroutine that reads.
 	ready []driver.Event
 	said  map[string]*userItem // what the user says, by item
 	begun map[string]bool      // messages that were told
+	going map[string]bool      // answers
 	pcm   []int16              // of the newest audio
 }
+
+// sentUpdate is a change of the session that is on its way.
+type sentUpdate struct {
+	id  string
+	was string // the instructions before
+}
+
+// ask is an answer that was asked for and did not begin.
+type ask struct {
+	id      string
+	message map[string]any
+	forced  bool // the service does not say whose answer it is
+	waits   bool // for the end of the one that goes on
+	refused int  // how often, since another one went on
+}
+
+// maxRefused is how often an answer is asked for that is refused since another one goes on.
+const maxRefused = 3
 
 // userItem is what is known of an item of the user.
 type userItem struct {
@@ -67,24 +90,13 @@ func (c *conversation) open(ctx context.Context, s *driver.Setup) error {
 	}
 }
 
-// recall tells the service what was said before. Calls without an output, and outputs without a call, are left
-// out: the service refuses them.
+// recall tells the service what was said before.
 func (c *conversation) recall(ctx context.Context, h *chat.Context) error {
 	var items []driver.Item
-	keep := func(it chat.Item) {
-		items = append(items, driver.Item{First: len(items) == 0, After: lastID(items), Item: it})
-	}
-	groups, _ := h.Groups()
-	for _, g := range groups {
-		if g.Message != nil {
-			keep(g.Message)
-		}
-		for _, call := range g.Calls {
-			keep(call)
-		}
-		for _, out := range g.Outputs {
-			keep(out)
-		}
+	after := ""
+	for it := range h.All() {
+		items = append(items, driver.Item{First: after == "", After: after, Item: it})
+		after = it.Head().ID
 	}
 	if err := c.Add(ctx, items); err != nil && !errors.Is(err, driver.ErrUnsupported) {
 		return err
@@ -92,20 +104,16 @@ func (c *conversation) recall(ctx context.Context, h *chat.Context) error {
 	return nil
 }
 
-func lastID(items []driver.Item) string {
-	if len(items) == 0 {
-		return ""
-	}
-	return items[len(items)-1].Item.Head().ID
-}
+// What begins the ids of messages that tell in their rest for which request, or which item, they are.
+const (
+	ofRequest  = "for_"
+	ofDeletion = "del_"
+)
 
-// ofRequest begins the ids of messages that tell in their rest for which request they are.
-const ofRequest = "for_"
-
-// send sends a message on behalf of a request of the caller's; "" for none.
-func (c *conversation) send(ctx context.Context, request string, m map[string]any) error {
-	if request != "" {
-		m["event_id"] = ofRequest + request
+// send sends a message; id is what errors about it will refer to, "" for nothing.
+func (c *conversation) send(ctx context.Context, id string, m map[string]any) error {
+	if id != "" {
+		m["event_id"] = id
 	}
 	return c.WriteJSON(ctx, m)
 }
@@ -119,104 +127,17 @@ func (c *conversation) Push(ctx context.Context, f audio.Frame) error {
 	return c.WriteJSON(ctx, map[string]any{"type": "input_audio_buffer.append", "audio": base64.StdEncoding.EncodeToString(pcm)})
 }
 
-// Add implements driver.Conn.
-func (c *conversation) Add(ctx context.Context, items []driver.Item) error {
-	var left []string
-	for _, it := range items {
-		form := c.item(it.Item)
-		if form == nil {
-			left = append(left, it.Item.Head().ID)
-			continue
-		}
-		m := map[string]any{"type": "conversation.item.create", "item": form}
-		switch {
-		case it.After != "":
-			m["previous_item_id"] = c.short(it.After)
-		case it.First:
-			m["previous_item_id"] = "root"
-		}
-		if err := c.send(ctx, it.Item.Head().ID, m); err != nil {
-			return err
-		}
-	}
-	if len(left) > 0 {
-		return driver.Unsupported(left...)
-	}
-	return nil
-}
-
-// item is the service's form of an item; nil for none.
-func (c *conversation) item(it chat.Item) map[string]any {
-	m := map[string]any{"id": c.short(it.Head().ID), "type": it.Type()}
-	switch it := it.(type) {
-	case *chat.Message:
-		m["role"] = string(it.Role)
-		if it.Role == chat.Developer {
-			m["role"] = string(chat.System)
-		}
-		parts := c.parts(it)
-		if len(parts) == 0 {
-			return nil
-		}
-		m["content"] = parts
-	case *chat.FunctionCall:
-		m["call_id"], m["name"], m["arguments"] = short(it.CallID), it.Name, it.Arguments
-	case *chat.FunctionCallOutput:
-		m["call_id"], m["output"] = short(it.CallID), it.Output
-	default:
-		return nil
-	}
-	return m
-}
-
-func (c *conversation) parts(m *chat.Message) (list []map[string]any) {
-	kind := "input_text"
-	if m.Role == chat.Assistant {
-		kind = "output_text"
-	}
-	text := func(t string) {
-		if t != "" {
-			list = append(list, map[string]any{"type": kind, "text": t})
-		}
-	}
-	for _, p := range m.Content {
-		switch p := p.(type) {
-		case chat.Text:
-			text(string(p))
-		case *chat.Audio:
-			text(p.Transcript)
-		case *chat.Image:
-			if m.Role == chat.User {
-				list = append(list, map[string]any{"type": "input_image", "image_url": p.URL})
-			}
-		}
-	}
-	return list
-}
-
-// short is an id as the service takes it, which is remembered.
-func (c *conversation) short(id string) string {
-	s := short(id)
-	if s != id {
-		c.mu.Lock()
-		c.long[s] = id
-		c.mu.Unlock()
-	}
-	return s
-}
-
-// id is the caller's id of an item.
-func (c *conversation) id(s string) string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return or(c.long[s], s)
-}
-
-// Generate implements driver.Conn.
+// Generate implements driver.Conn. The instructions of an answer take the place of those of the session, so
+// they have both.
 func (c *conversation) Generate(ctx context.Context, r *driver.Request) error {
 	resp := map[string]any{"metadata": map[string]any{"client_event_id": r.ID}}
 	if r.Instructions != "" {
+		c.mu.Lock()
 		resp["instructions"] = r.Instructions
+		if c.instructions != "" {
+			resp["instructions"] = c.instructions + "\n\n" + r.Instructions
+		}
+		c.mu.Unlock()
 	}
 	if r.Tools != nil && c.d.service != XAI {
 		resp["tools"] = realtimeTools(*r.Tools)
@@ -224,30 +145,71 @@ func (c *conversation) Generate(ctx context.Context, r *driver.Request) error {
 	if r.ToolChoice != nil && c.d.service != XAI {
 		resp["tool_choice"] = realtimeChoice(*r.ToolChoice)
 	}
-	return c.send(ctx, r.ID, map[string]any{"type": "response.create", "response": resp})
+	return c.ask(ctx, &ask{id: r.ID, message: map[string]any{"type": "response.create", "response": resp}})
+}
+
+// Say implements driver.Sayer. Only xAI can say what it is told to.
+func (c *conversation) Say(ctx context.Context, r *driver.Request, text string) error {
+	if c.d.service != XAI {
+		return driver.ErrUnsupported
+	}
+	return c.ask(ctx, &ask{id: r.ID, forced: true, message: map[string]any{"type": "conversation.item.create", "item": map[string]any{
+		"type": "force_message", "role": "assistant", "content": []any{map[string]any{"type": "output_text", "text": text}}}}})
+}
+
+func (c *conversation) ask(ctx context.Context, a *ask) error {
+	c.mu.Lock()
+	c.asked = append(c.asked, a)
+	c.mu.Unlock()
+	return c.send(ctx, ofRequest+a.id, a.message)
+}
+
+// Cancel implements driver.Canceller.
+func (c *conversation) Cancel(ctx context.Context) error {
+	return c.send(ctx, "", map[string]any{"type": "response.cancel"})
 }
 
 // Update implements driver.Updater.
 func (c *conversation) Update(ctx context.Context, u *driver.Update) error {
-	s := map[string]any{"type": "realtime"}
+	s := map[string]any{}
+	if !c.d.flat {
+		s["type"] = "realtime"
+	}
+	c.mu.Lock()
+	c.updates = append(c.updates, sentUpdate{u.ID, c.instructions})
 	if u.Instructions != nil {
 		s["instructions"] = *u.Instructions
+		c.instructions = *u.Instructions
 	}
+	c.mu.Unlock()
 	if u.Tools != nil {
 		s["tools"] = realtimeTools(*u.Tools)
 	}
 	if u.ToolChoice != nil {
 		s["tool_choice"] = realtimeChoice(*u.ToolChoice)
 	}
-	c.mu.Lock()
-	c.updates = append(c.updates, u.ID)
-	c.mu.Unlock()
-	return c.send(ctx, u.ID, map[string]any{"type": "session.update", "session": s})
+	return c.send(ctx, ofRequest+u.ID, map[string]any{"type": "session.update", "session": s})
 }
 
 // Delete implements driver.Deleter.
 func (c *conversation) Delete(ctx context.Context, id string) error {
-	return c.send(ctx, id, map[string]any{"type": "conversation.item.delete", "item_id": c.short(id)})
+	c.mu.Lock()
+	c.deletes = append(c.deletes, id)
+	c.mu.Unlock()
+	return c.send(ctx, ofDeletion+id, map[string]any{"type": "conversation.item.delete", "item_id": c.short(id)})
+}
+
+// deleted is the item that is gone; "" if the service does not say which, as xAI does.
+func (c *conversation) deleted(id string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if id == "" && len(c.deletes) > 0 {
+		id = c.deletes[0]
+	}
+	if i := slices.Index(c.deletes, id); i >= 0 {
+		c.deletes = slices.Delete(c.deletes, i, i+1)
+	}
+	return id
 }
 
 // Truncate implements driver.Truncater.
@@ -278,21 +240,4 @@ func (c *conversation) Clear(ctx context.Context) error {
 	c.loose = 0
 	c.mu.Unlock()
 	return c.send(ctx, "", map[string]any{"type": "input_audio_buffer.clear"})
-}
-
-// Cancel implements driver.Canceller.
-func (c *conversation) Cancel(ctx context.Context) error {
-	return c.send(ctx, "", map[string]any{"type": "response.cancel"})
-}
-
-// Say implements driver.Sayer. Only xAI can say what it is told to.
-func (c *conversation) Say(ctx context.Context, r *driver.Request, text string) error {
-	if c.d.service != XAI {
-		return driver.ErrUnsupported
-	}
-	c.mu.Lock()
-	c.forced = append(c.forced, r.ID)
-	c.mu.Unlock()
-	return c.send(ctx, r.ID, map[string]any{"type": "conversation.item.create", "item": map[string]any{
-		"type": "force_message", "role": "assistant", "content": []any{map[string]any{"type": "output_text", "text": text}}}})
 }

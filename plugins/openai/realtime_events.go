@@ -2,17 +2,13 @@ package openai
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/wire"
-	"github.com/parley-go/parley/llm/chat"
-	llm "github.com/parley-go/parley/llm/driver"
-	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -25,7 +21,7 @@ type conversationEvent struct {
 	Delta      string              `json:"delta"`
 	Transcript string              `json:"transcript"`
 	Language   string              `json:"language"`
-	Status     string              `json:"status"`
+	Status     string              `json:"status"` // of a transcript
 	Usage      json.RawMessage     `json:"usage"`
 	Item       *conversationItem   `json:"item"`
 	Part       *conversationPart   `json:"part"`
@@ -36,6 +32,7 @@ type conversationEvent struct {
 type conversationItem struct {
 	ID        string             `json:"id"`
 	Type      string             `json:"type"`
+	Status    string             `json:"status"`
 	Role      string             `json:"role"`
 	Content   []conversationPart `json:"content"`
 	CallID    string             `json:"call_id"`
@@ -63,8 +60,8 @@ type conversationAnswer struct {
 	Usage json.RawMessage `json:"usage"`
 }
 
-// older are Azure's names, and those of OpenAI before its protocol was generally available.
-var older = map[string]string{
+// olderNames are those of Azure's older form, and of some services that speak the protocol.
+var olderNames = map[string]string{
 	"conversation.item.created":       "conversation.item.added",
 	"response.audio.delta":            "response.output_audio.delta",
 	"response.audio_transcript.delta": "response.output_audio_transcript.delta",
@@ -88,10 +85,10 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 		if err := c.Decode(m, &e); err != nil {
 			return nil, err
 		}
-		if name := older[e.Type]; name != "" {
+		if name := olderNames[e.Type]; name != "" {
 			e.Type = name
 		}
-		if err := c.take(&e); err != nil {
+		if err := c.take(ctx, &e); err != nil {
 			return nil, err
 		}
 	}
@@ -103,10 +100,10 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 func (c *conversation) put(e driver.Event) { c.ready = append(c.ready, e) }
 
 // take understands a message.
-func (c *conversation) take(e *conversationEvent) error {
+func (c *conversation) take(ctx context.Context, e *conversationEvent) error {
 	switch kind, detail, _ := strings.Cut(e.Type, "."); {
 	case e.Type == "error":
-		return c.failed(e.Error)
+		return c.failed(ctx, e.Error)
 	case e.Type == "session.updated":
 		c.updated()
 	case kind == "input_audio_buffer":
@@ -116,7 +113,7 @@ func (c *conversation) take(e *conversationEvent) error {
 	case kind == "conversation":
 		c.remembers(detail, e)
 	case kind == "response":
-		return c.answers(detail, e)
+		return c.answers(ctx, detail, e)
 	}
 	return nil
 }
@@ -125,7 +122,7 @@ func (c *conversation) updated() {
 	c.mu.Lock()
 	id := ""
 	if len(c.updates) > 0 {
-		id = c.updates[0]
+		id = c.updates[0].id
 		c.updates = c.updates[1:]
 	}
 	c.mu.Unlock()
@@ -138,14 +135,12 @@ func (c *conversation) updated() {
 func (c *conversation) listens(what string, e *conversationEvent) {
 	switch what {
 	case "speech_started":
-		c.hears(e.ItemID).since = time.Now()
+		if c.d.script != nil {
+			c.hears(e.ItemID).since = time.Now()
+		}
 		c.put(&driver.SpeechStarted{})
 	case "speech_stopped":
 		c.put(&driver.SpeechStopped{ItemID: e.ItemID})
-	case "committed":
-		c.mu.Lock()
-		c.loose = 0
-		c.mu.Unlock()
 	}
 }
 
@@ -213,188 +208,84 @@ func (c *conversation) remembers(what string, e *conversationEvent) {
 			c.put(&driver.ItemAdded{After: c.id(e.Previous), Item: it})
 		}
 	case "item.deleted":
-		c.put(&driver.ItemDeleted{ItemID: c.id(e.ItemID)})
-	}
-}
-
-// chatItem is an item as far as it is known.
-func (c *conversation) chatItem(it *conversationItem) chat.Item {
-	if it == nil {
-		return nil
-	}
-	head := chat.Header{ID: c.id(it.ID)}
-	switch it.Type {
-	case "message":
-		m := &chat.Message{Header: head, Role: chat.Role(it.Role)}
-		for _, p := range it.Content {
-			if t := or(p.Text, p.Transcript); t != "" {
-				m.Content = append(m.Content, chat.Text(t))
-			}
-		}
-		return m
-	case "function_call":
-		return &chat.FunctionCall{Header: head, CallID: it.CallID, Name: it.Name, Arguments: it.Arguments}
-	case "function_call_output":
-		return &chat.FunctionCallOutput{Header: head, CallID: it.CallID, Output: it.Output}
-	}
-	return nil
-}
-
-// answers tells of an answer.
-func (c *conversation) answers(what string, e *conversationEvent) error {
-	switch what {
-	case "created":
-		if e.Response != nil {
-			c.put(&driver.ResponseCreated{ResponseID: e.Response.ID, RequestID: c.requested(e.Response)})
-		}
-	case "content_part.added":
-		c.begins(e, e.Part != nil && strings.HasSuffix(e.Part.Type, "text"))
-	case "output_text.delta":
-		c.begins(e, true)
-		c.put(&driver.Text{ResponseID: e.ResponseID, ItemID: e.ItemID, Delta: e.Delta})
-	case "output_audio_transcript.delta":
-		c.begins(e, false)
-		c.put(&driver.Text{ResponseID: e.ResponseID, ItemID: e.ItemID, Delta: e.Delta})
-	case "output_audio.delta":
-		c.begins(e, false)
-		pcm, err := base64.StdEncoding.DecodeString(e.Delta)
-		if err != nil {
-			return c.d.Protocol("receive", "audio cannot be read: %v", err)
-		}
-		c.pcm = wire.Samples(c.pcm[:0], pcm)
-		c.put(&driver.Audio{ResponseID: e.ResponseID, ItemID: e.ItemID, Frame: audio.Frame{Data: c.pcm, Rate: realtimeRate, Channels: 1}})
-	case "output_item.done":
-		c.completes(e)
-	case "done":
-		return c.ends(e)
-	}
-	return nil
-}
-
-// requested is the request that an answer is for.
-func (c *conversation) requested(r *conversationAnswer) string {
-	if r.Metadata.Request != "" {
-		return r.Metadata.Request
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.forced) == 0 {
-		return ""
-	}
-	id := c.forced[0]
-	c.forced = c.forced[1:]
-	return id
-}
-
-// begins tells of a message once.
-func (c *conversation) begins(e *conversationEvent, text bool) {
-	if c.begun[e.ItemID] {
-		return
-	}
-	c.begun[e.ItemID] = true
-	c.put(&driver.MessageStarted{ResponseID: e.ResponseID, ItemID: e.ItemID, TextOnly: text})
-}
-
-func (c *conversation) completes(e *conversationEvent) {
-	it := e.Item
-	switch {
-	case it == nil:
-	case it.Type == "message":
-		if c.begun[it.ID] {
-			delete(c.begun, it.ID)
-			c.put(&driver.MessageDone{ResponseID: e.ResponseID, ItemID: it.ID})
-		}
-	case it.Type == "function_call":
-		c.put(&driver.ToolCall{ResponseID: e.ResponseID, ItemID: it.ID,
-			Call: llm.ToolCall{CallID: it.CallID, Name: it.Name, Arguments: it.Arguments}})
-	}
-}
-
-// ends tells of the end of an answer and its price.
-func (c *conversation) ends(e *conversationEvent) error {
-	r := e.Response
-	if r == nil {
-		return c.d.Protocol("receive", "end of an answer without the answer")
-	}
-	done := &driver.ResponseDone{ResponseID: r.ID, RequestID: r.Metadata.Request, Status: driver.Status(r.Status)}
-	switch done.Status {
-	case driver.Failed, driver.Incomplete:
-		done.Err = c.d.refused("respond", r.Details.Error, 0)
-		if isNull(r.Details.Error) {
-			done.Err = c.d.Protocol("respond", "the answer is %s: %s", r.Status, or(r.Details.Reason, "no reason given"))
+		if id := c.deleted(c.id(e.ItemID)); id != "" {
+			c.put(&driver.ItemDeleted{ItemID: id})
 		}
 	}
-	if !isNull(r.Usage) {
-		u, err := answerUsage(r.Usage)
-		if err != nil {
-			return c.d.Protocol("receive", "usage cannot be read: %v", err)
-		}
-		done.Usage = u
-	}
-	clear(c.begun)
-	c.put(done)
-	return nil
 }
-
-// answerUsage is the service's usage in the normal form.
-func answerUsage(raw json.RawMessage) (*driver.Usage, error) {
-	var u struct {
-		Input  int64                      `json:"input_tokens"`
-		Output int64                      `json:"output_tokens"`
-		Total  int64                      `json:"total_tokens"`
-		In     metrics.InputTokenDetails  `json:"input_token_details"`
-		Out    metrics.OutputTokenDetails `json:"output_token_details"`
-	}
-	if err := json.Unmarshal(raw, &u); err != nil {
-		return nil, err
-	}
-	return &driver.Usage{InputTokens: u.Input, OutputTokens: u.Output, TotalTokens: u.Total, Input: u.In, Output: u.Out, Raw: raw}, nil
-}
-
-// harmless are errors that tell what we know, or need not: an answer ended before it was cancelled, audio was
-// shorter than what was to be cut, there was nothing to commit.
-var harmless = []string{"response_cancel_not_active", "input_audio_buffer_commit_empty"}
-
-// fatal are errors after which nothing works any more.
-var fatal = []string{"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached"}
 
 // failed is an error of the service. Those that end everything are returned.
-func (c *conversation) failed(raw json.RawMessage) error {
+func (c *conversation) failed(ctx context.Context, raw json.RawMessage) error {
+	if err := c.d.fatal(raw); err != nil {
+		return err
+	}
 	var e struct {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 		EventID string `json:"event_id"`
 	}
 	_ = json.Unmarshal(raw, &e) // what is no object has no code
-	for _, code := range harmless {
-		if e.Code == code {
-			return nil
-		}
-	}
-	if strings.Contains(e.Message, "already shorter than") {
+	if slices.Contains(harmless, e.Code) || strings.Contains(e.Message, "already shorter than") {
 		return nil
 	}
-	err := c.d.refused("converse", raw, 400)
-	for _, code := range fatal {
-		if e.Code == code {
-			return err
+	if id, ok := strings.CutPrefix(e.EventID, ofDeletion); ok {
+		c.deleted(id)
+		if e.Code == notThere {
+			c.put(&driver.ItemDeleted{ItemID: id})
+		} else {
+			c.put(&driver.Error{RequestID: id, Err: c.d.refused("delete", raw, 400)})
 		}
+		return nil
 	}
-	if e.Code == "session_expired" {
+	id, _ := strings.CutPrefix(e.EventID, ofRequest)
+	if again, err := c.refusedAnswer(ctx, id, e.Code); again || err != nil {
 		return err
 	}
-	request, ours := strings.CutPrefix(e.EventID, ofRequest)
-	if !ours {
-		request = ""
-	}
-	c.mu.Lock()
-	for i, id := range c.updates {
-		if id == request {
-			c.updates = append(c.updates[:i], c.updates[i+1:]...)
-			break
-		}
-	}
-	c.mu.Unlock()
-	c.put(&driver.Error{RequestID: request, Err: err})
+	c.refusedUpdate(id)
+	c.put(&driver.Error{RequestID: id, Err: c.d.refused("converse", raw, 400)})
 	return nil
+}
+
+// refusedUpdate takes back what is remembered of a change of the session.
+func (c *conversation) refusedUpdate(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, u := range c.updates {
+		if u.id != id {
+			continue
+		}
+		if i+1 < len(c.updates) {
+			c.updates[i+1].was = u.was
+		} else {
+			c.instructions = u.was
+		}
+		c.updates = slices.Delete(c.updates, i, i+1)
+		return
+	}
+}
+
+// harmless are errors that tell what we know, or need not: an answer ended before it was cancelled, there was
+// nothing to commit.
+var harmless = []string{"response_cancel_not_active", "input_audio_buffer_commit_empty"}
+
+// notThere is the error of the deletion of an item that is gone already.
+const notThere = "item_delete_invalid_item_id"
+
+// last are errors after which nothing works any more, at least on this connection.
+var last = []string{"insufficient_quota", "invalid_api_key", "account_deactivated", "billing_hard_limit_reached", "session_expired"}
+
+// fatal is the error that ends the connection; nil for any other.
+func (d *converser) fatal(raw json.RawMessage) error {
+	if _, code := stated(raw); slices.Contains(last, code) {
+		return d.refused("converse", raw, 400)
+	}
+	return nil
+}
+
+// ends is the error of a message in which the service says why it hangs up; nil for any other.
+func (d *converser) ends(e *conversationEvent) error {
+	if e.Type != "error" {
+		return nil
+	}
+	return d.fatal(e.Error)
 }

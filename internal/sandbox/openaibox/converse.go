@@ -1,27 +1,22 @@
 package openaibox
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/model/fault"
 )
 
 // ConverseOptions are the options of Converse.
 type ConverseOptions struct {
 	sandbox.Talk
 	Provider string // in the ledger; default "openai"
-	// Flat is xAI's form of a session, which is billed by time and says what it is told.
-	Flat bool
+	Form     Form
 	// Header and Prefix are where the key is; default "Authorization" and "Bearer ".
 	Header, Prefix string
 	// Pace makes audio come no faster than so many times real time; 0 at once.
@@ -30,9 +25,20 @@ type ConverseOptions struct {
 	Seen func(fields map[string]any)
 }
 
+// Form is a form of the protocol.
+type Form int
+
+// The forms.
+const (
+	Present Form = iota
+	Older        // of Azure
+	XAI          // is billed by time, and says what it is told
+)
+
 const converseRate = 24000
 
-// Converse serves the websocket {prefix}/realtime for conversations.
+// Converse serves the websocket {prefix}/realtime for conversations. Provider, Header and Prefix must say
+// what they are of other services.
 func Converse(s *sandbox.Server, prefix string, o ConverseOptions) {
 	o.Talk = o.Talk.Defaults()
 	if o.Provider == "" {
@@ -41,11 +47,15 @@ func Converse(s *sandbox.Server, prefix string, o ConverseOptions) {
 	if o.Header == "" {
 		o.Header, o.Prefix = "Authorization", "Bearer "
 	}
+	key := "model"
+	if o.Form == Older {
+		key = "deployment"
+	}
 	s.HandleSocket(prefix+"/realtime", func(c *sandbox.Call, ws *sandbox.Socket) {
-		(&converser{o: o, c: c, ws: ws, model: c.R.URL.Query().Get("model"), calls: map[string]bool{}}).serve()
+		(&converser{o: o, c: c, ws: ws, model: c.R.URL.Query().Get(key), calls: map[string]bool{}}).serve()
 	}, func(c *sandbox.Call) bool {
-		if c.R.URL.Query().Get("model") == "" {
-			c.Refuse(400, "you must provide a model parameter")
+		if q := c.R.URL.Query(); q.Get(key) == "" || q.Has("api-version") != (o.Form == Older) {
+			c.Refuse(400, "invalid query")
 			return false
 		}
 		return c.Authorized(o.Header, o.Prefix)
@@ -71,95 +81,8 @@ type converser struct {
 	items   []*item
 	calls   map[string]bool // ids that may be answered
 	active  *answer
-	cached  int64 // text tokens that the last answer read
-}
-
-// session is the object of session.update.
-type session struct {
-	Type         string          `json:"type"`
-	Model        string          `json:"model"`
-	Modalities   []string        `json:"output_modalities"`
-	Instructions *string         `json:"instructions"`
-	Tools        *[]converseTool `json:"tools"`
-	ToolChoice   json.RawMessage `json:"tool_choice"`
-	MaxTokens    json.RawMessage `json:"max_output_tokens"`
-	Truncation   json.RawMessage `json:"truncation"`
-	Reasoning    json.RawMessage `json:"reasoning"`
-	Tracing      json.RawMessage `json:"tracing"`
-	Voice        string          `json:"voice"`          // flat
-	Turns        *turnDetection  `json:"turn_detection"` // flat
-	Audio        *struct {
-		Input struct {
-			Format struct {
-				Type string `json:"type"`
-				Rate int    `json:"rate"`
-			} `json:"format"`
-			Transcription *struct {
-				Model    string `json:"model"`
-				Language string `json:"language"`
-				Prompt   string `json:"prompt"`
-			} `json:"transcription"`
-			Turns *turnDetection  `json:"turn_detection"`
-			Noise json.RawMessage `json:"noise_reduction"`
-		} `json:"input"`
-		Output struct {
-			Format struct {
-				Type string `json:"type"`
-				Rate int    `json:"rate"`
-			} `json:"format"`
-			Voice string  `json:"voice"`
-			Speed float64 `json:"speed"`
-		} `json:"output"`
-	} `json:"audio"`
-}
-
-type turnDetection struct {
-	Type      string  `json:"type"`
-	Eagerness string  `json:"eagerness"`
-	Threshold float64 `json:"threshold"`
-	Prefix    int     `json:"prefix_padding_ms"`
-	Silence   int     `json:"silence_duration_ms"`
-	Create    bool    `json:"create_response"`
-	Interrupt bool    `json:"interrupt_response"`
-}
-
-type converseTool struct {
-	Type        string          `json:"type"`
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Parameters  json.RawMessage `json:"parameters"`
-}
-
-// item is an item of the conversation.
-type item struct {
-	ID        string `json:"id"`
-	Type      string `json:"type"`
-	Role      string `json:"role,omitempty"`
-	Content   []part `json:"content,omitempty"`
-	CallID    string `json:"call_id,omitempty"`
-	Name      string `json:"name,omitempty"`
-	Arguments string `json:"arguments,omitempty"`
-	Output    string `json:"output,omitempty"`
-
-	heard  time.Duration // audio of the user
-	spoken time.Duration // of the answer
-}
-
-type part struct {
-	Type       string `json:"type"`
-	Text       string `json:"text,omitempty"`
-	Transcript string `json:"transcript,omitempty"`
-	Image      string `json:"image_url,omitempty"`
-}
-
-func (it *item) text() string {
-	var texts []string
-	for _, p := range it.Content {
-		if t := p.Text + p.Transcript; t != "" {
-			texts = append(texts, t)
-		}
-	}
-	return strings.Join(texts, " ") + it.Output + it.Arguments
+	again   bool                      // an answer begins when the active one, which is cancelled, is over
+	cached  metrics.InputTokenDetails // what the last answer read
 }
 
 // refusal is an error that the client is told.
@@ -176,7 +99,7 @@ func (t *converser) serve() {
 	end := t.c.Begin()
 	defer end()
 	began := time.Now()
-	if t.o.Flat {
+	if t.o.Form == XAI {
 		defer func() {
 			e := &metrics.Realtime{SessionDuration: time.Since(began)}
 			e.Metadata = t.metadata(t.model)
@@ -224,8 +147,14 @@ func (t *converser) serve() {
 
 func (t *converser) send(m map[string]any, content bool) error {
 	m["event_id"] = metrics.NewID("event_")
+	if t.o.Form == Older {
+		kind, _ := m["type"].(string)
+		m["type"] = olderNames.Replace(kind)
+	}
 	return t.ws.Send(m, content)
 }
+
+var olderNames = strings.NewReplacer("item.added", "item.created", "response.output_audio", "response.audio", "response.output_text", "response.text")
 
 func (t *converser) metadata(model string) metrics.Metadata {
 	return metrics.Metadata{ModelName: model, ModelProvider: t.o.Provider}
@@ -256,205 +185,11 @@ func (t *converser) take(kind string, data []byte) error {
 	case "response.create":
 		return t.asked(data)
 	case "response.cancel":
-		if t.active == nil {
+		if t.active == nil || t.active.over {
 			return refuse("response_cancel_not_active", "Cancellation failed: no active response found")
 		}
 		t.stop()
 		return nil
 	}
 	return refuse("unknown_event", "unknown message %q", kind)
-}
-
-func (t *converser) update(data []byte) error {
-	var m struct {
-		Type    string  `json:"type"`
-		EventID string  `json:"event_id"`
-		Session session `json:"session"`
-	}
-	m.Session = t.session // fields that are not there stay
-	if err := sandbox.Strict(data, &m); err != nil {
-		return refuse("invalid_session", "%s", err.Error())
-	}
-	s := m.Session
-	if s.Type != "realtime" || s.Audio == nil || s.Audio.Input.Format.Type != "audio/pcm" || s.Audio.Input.Format.Rate != converseRate ||
-		s.Audio.Output.Format.Rate != converseRate {
-		return refuse("invalid_session", "invalid session")
-	}
-	if len(s.Modalities) != 1 || s.Modalities[0] != "audio" && s.Modalities[0] != "text" {
-		return refuse("invalid_session", "invalid output_modalities")
-	}
-	if turns := s.turns(t.o.Flat); turns != nil && turns.Type != "semantic_vad" && (turns.Type != "server_vad" || turns.Threshold <= 0 || turns.Silence <= 0) {
-		return refuse("invalid_session", "invalid turn_detection")
-	}
-	if (s.Voice != "") != t.o.Flat || (s.Audio.Output.Voice != "") == t.o.Flat {
-		return refuse("invalid_session", "unknown parameter: voice")
-	}
-	if s.Tools != nil {
-		for i, tool := range *s.Tools {
-			if tool.Type != "function" || tool.Name == "" || !json.Valid(tool.Parameters) {
-				return refuse("invalid_session", "tools[%d]: invalid", i)
-			}
-		}
-	}
-	t.session, t.ready = s, true
-	t.ear.Silence = s.silence(t.o.Flat)
-	return t.send(map[string]any{"type": "session.updated"}, false)
-}
-
-// listenAnew forgets what is being said.
-func (t *converser) listenAnew() {
-	t.ear = sandbox.Ear{Rate: converseRate, Text: t.o.Ear, Understand: t.c.Understand, Silence: t.ear.Silence}
-}
-
-// silence is what ends a turn; 0 for the default. By meaning it takes longer than by silence.
-func (s *session) silence(flat bool) time.Duration {
-	switch t := s.turns(flat); {
-	case t == nil:
-		return 0
-	case t.Type == "semantic_vad":
-		return 600 * time.Millisecond
-	default:
-		return time.Duration(t.Silence) * time.Millisecond
-	}
-}
-
-func (s *session) turns(flat bool) *turnDetection {
-	if flat {
-		return s.Turns
-	}
-	return s.Audio.Input.Turns
-}
-
-// hear takes audio of the user.
-func (t *converser) hear(data []byte) error {
-	var m struct {
-		Type    string `json:"type"`
-		EventID string `json:"event_id"`
-		Audio   string `json:"audio"`
-	}
-	if err := sandbox.Strict(data, &m); err != nil {
-		return refuse("invalid_value", "%s", err.Error())
-	}
-	pcm, err := base64.StdEncoding.DecodeString(m.Audio)
-	if err != nil || len(pcm)%2 != 0 || len(pcm) == 0 {
-		return refuse("invalid_value", "invalid audio")
-	}
-	t.at += audio.Samples(len(pcm) / 2).At(converseRate)
-	turns := t.session.turns(t.o.Flat)
-	for _, h := range t.ear.Hear(pcm) {
-		switch {
-		case turns == nil:
-			if h.Kind == sandbox.Ended { // a turn is what is committed
-				h.Words = append(slices.Clone(t.loose.Words), h.Words...)
-				t.loose = h
-			}
-		case h.Kind == sandbox.Began:
-			t.item = metrics.NewID("item_")
-			if turns.Interrupt {
-				t.stop()
-			}
-			if err := t.send(map[string]any{"type": "input_audio_buffer.speech_started", "item_id": t.item, "audio_start_ms": h.Start.Milliseconds()}, false); err != nil {
-				return err
-			}
-		case h.Kind == sandbox.Ended:
-			id := t.item
-			t.item = ""
-			if err := t.send(map[string]any{"type": "input_audio_buffer.speech_stopped", "item_id": id, "audio_end_ms": h.End.Milliseconds()}, false); err != nil {
-				return err
-			}
-			if err := t.turn(id, h, turns.Create); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// commit ends the user's turn.
-func (t *converser) commit() error {
-	if t.at-t.since < 100*time.Millisecond {
-		return refuse("input_audio_buffer_commit_empty", "Error committing input audio buffer: buffer too small.")
-	}
-	said := t.loose
-	t.loose = sandbox.Heard{}
-	for _, h := range t.ear.Finish() {
-		h.Words = append(said.Words, h.Words...)
-		said = h
-	}
-	return t.turn(metrics.NewID("item_"), said, false)
-}
-
-// turn makes an item of what the user said. The words come after the answer began, as often happens.
-func (t *converser) turn(id string, said sandbox.Heard, reply bool) error {
-	it := &item{ID: id, Type: "message", Role: "user", heard: t.at - t.since,
-		Content: []part{{Type: "input_audio", Transcript: said.Transcript()}}}
-	t.since = t.at
-	if err := t.send(map[string]any{"type": "input_audio_buffer.committed", "item_id": id, "previous_item_id": t.last()}, false); err != nil {
-		return err
-	}
-	if err := t.added(it, t.last()); err != nil {
-		return err
-	}
-	if reply && t.active == nil {
-		t.begin(answer{})
-	}
-	return t.transcribe(it, said)
-}
-
-func (t *converser) last() any {
-	if len(t.items) == 0 {
-		return nil
-	}
-	return t.items[len(t.items)-1].ID
-}
-
-// added puts an item behind all others, or where it belongs, and says so. Audio is told without its words.
-func (t *converser) added(it *item, after any) error {
-	t.items = append(t.items, it)
-	told := *it
-	if it.heard > 0 {
-		told.Content = []part{{Type: "input_audio"}}
-	}
-	return t.send(map[string]any{"type": "conversation.item.added", "previous_item_id": after, "item": &told}, false)
-}
-
-func (t *converser) transcribe(it *item, said sandbox.Heard) error {
-	script := t.session.Audio.Input.Transcription
-	if script == nil {
-		return nil
-	}
-	for i, w := range said.Words {
-		delta := w.Text
-		if i > 0 {
-			delta = " " + delta
-		}
-		if err := t.send(map[string]any{"type": "conversation.item.input_audio_transcription.delta", "item_id": it.ID, "content_index": 0, "delta": delta}, false); err != nil {
-			return err
-		}
-	}
-	done := map[string]any{"type": "conversation.item.input_audio_transcription.completed", "item_id": it.ID, "content_index": 0, "transcript": said.Transcript()}
-	e := &metrics.STT{}
-	e.Metadata = t.metadata(script.Model)
-	if script.Model == "whisper-1" {
-		e.AudioDuration = it.heard
-		done["usage"] = map[string]any{"type": "duration", "seconds": it.heard.Seconds()}
-	} else {
-		e.InputTokens, e.OutputTokens = tenths(it.heard), sandbox.TextTokens(said.Transcript())
-		done["usage"] = map[string]any{"type": "tokens", "input_tokens": e.InputTokens, "output_tokens": e.OutputTokens,
-			"total_tokens": e.InputTokens + e.OutputTokens, "input_token_details": map[string]any{"audio_tokens": e.InputTokens, "text_tokens": 0}}
-	}
-	t.c.Ledger.Bill(e)
-	if t.c.Fault == fault.UsageMissing {
-		delete(done, "usage")
-	} else {
-		stated := *e
-		stated.ID = ""
-		t.c.Ledger.State(&stated)
-	}
-	return t.send(done, false)
-}
-
-// tenths is what the user's audio costs: a token for every begun tenth of a second.
-func tenths(d time.Duration) int64 {
-	return int64((d + 100*time.Millisecond - 1) / (100 * time.Millisecond))
 }

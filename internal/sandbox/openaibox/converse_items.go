@@ -3,11 +3,46 @@ package openaibox
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/metrics"
 )
+
+// item is an item of the conversation.
+type item struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"`
+	Status    string `json:"status,omitempty"`
+	Role      string `json:"role,omitempty"`
+	Content   []part `json:"content,omitempty"`
+	CallID    string `json:"call_id,omitempty"`
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments,omitempty"`
+	Output    string `json:"output,omitempty"`
+
+	heard  time.Duration // audio of the user
+	spoken time.Duration // of the answer
+}
+
+type part struct {
+	Type       string `json:"type"`
+	Text       string `json:"text,omitempty"`
+	Transcript string `json:"transcript,omitempty"`
+	Image      string `json:"image_url,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+}
+
+func (it *item) text() string {
+	var texts []string
+	for _, p := range it.Content {
+		if t := p.Text + p.Transcript; t != "" {
+			texts = append(texts, t)
+		}
+	}
+	return strings.Join(texts, " ") + it.Output + it.Arguments
+}
 
 func (t *converser) index(id string) int {
 	return slices.IndexFunc(t.items, func(it *item) bool { return it.ID == id })
@@ -25,7 +60,7 @@ func (t *converser) create(data []byte) error {
 		return refuse("invalid_value", "%s", err.Error())
 	}
 	it := &m.Item
-	if t.o.Flat && it.Type == "force_message" && len(it.Content) == 1 {
+	if t.o.Form == XAI && it.Type == "force_message" && len(it.Content) == 1 {
 		return t.force(it.Content[0].Text)
 	}
 	if it.ID == "" {
@@ -60,6 +95,9 @@ func (t *converser) check(it *item) error {
 	switch it.Type {
 	case "message":
 		allowed := map[string][]string{"user": {"input_text", "input_image"}, "assistant": {"output_text"}, "system": {"input_text"}}[it.Role]
+		if t.o.Form == Older {
+			allowed = map[string][]string{"user": {"input_text"}, "assistant": {"text"}, "system": {"input_text"}}[it.Role]
+		}
 		if allowed == nil || len(it.Content) == 0 {
 			return refuse("invalid_value", "invalid role %q, or no content", it.Role)
 		}
@@ -98,7 +136,11 @@ func (t *converser) delete(data []byte) error {
 		return refuse("item_delete_invalid_item_id", "item %q does not exist", m.ItemID)
 	}
 	t.items = slices.Delete(t.items, i, i+1)
-	return t.send(map[string]any{"type": "conversation.item.deleted", "item_id": m.ItemID}, false)
+	gone := m.ItemID
+	if t.o.Form == XAI { // which does not say what
+		gone = ""
+	}
+	return t.send(map[string]any{"type": "conversation.item.deleted", "item_id": gone}, false)
 }
 
 // truncate cuts an answer to what was heard.

@@ -1,6 +1,7 @@
 package openaibox
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -19,7 +20,7 @@ type answer struct {
 	t        *converser
 	id       string
 	metadata map[string]string
-	more     string // instructions besides those of the session
+	more     string // instructions, instead of those of the session
 	tools    []converseTool
 	choice   json.RawMessage
 	forced   string // is said as it is
@@ -50,7 +51,7 @@ func (t *converser) asked(data []byte) error {
 	if t.active != nil {
 		return refuse("conversation_already_has_active_response", "Conversation already has an active response in progress: %s.", t.active.id)
 	}
-	if t.o.Flat && (m.Response.Tools != nil || m.Response.ToolChoice != nil) {
+	if t.o.Form == XAI && (m.Response.Tools != nil || m.Response.ToolChoice != nil) {
 		return refuse("invalid_value", "unknown parameter: tools")
 	}
 	a := answer{metadata: m.Response.Metadata, more: m.Response.Instructions, choice: m.Response.ToolChoice}
@@ -72,20 +73,20 @@ func (t *converser) force(text string) error {
 
 // begin begins an answer, on a goroutine that ends with the session. With the lock.
 func (t *converser) begin(a answer) {
-	if a.tools == nil && t.session.Tools != nil {
-		a.tools = *t.session.Tools
+	if a.tools == nil {
+		a.tools = t.session.tools
 	}
 	if a.choice == nil {
-		a.choice = t.session.ToolChoice
+		a.choice = t.session.choice
 	}
 	if string(a.choice) == `"none"` {
 		a.tools = nil
 	}
 	a.t, a.id, a.stopped = t, metrics.NewID("resp_"), make(chan struct{})
 	a.fault, a.end = t.ws.Stream()
-	r := sandbox.TalkRequest{Instructions: a.more}
-	if t.session.Instructions != nil {
-		r.Instructions = strings.TrimSpace(*t.session.Instructions + "\n" + a.more)
+	r := sandbox.TalkRequest{Instructions: t.session.instructions}
+	if a.more != "" {
+		r.Instructions = a.more
 	}
 	u := &a.usage
 	u.Metadata = t.metadata(t.model)
@@ -114,9 +115,10 @@ func (t *converser) begin(a answer) {
 			in.ImageTokens += 85 * int64(len(slices.DeleteFunc(slices.Clone(it.Content), func(p part) bool { return p.Image == "" })))
 		}
 	}
-	in.CachedTokens = min(t.cached, in.TextTokens)
-	in.CachedTokensDetails = &metrics.CachedTokenDetails{TextTokens: in.CachedTokens}
-	t.cached = in.TextTokens
+	in.CachedTokensDetails = &metrics.CachedTokenDetails{TextTokens: min(t.cached.TextTokens, in.TextTokens),
+		AudioTokens: min(t.cached.AudioTokens, in.AudioTokens), ImageTokens: min(t.cached.ImageTokens, in.ImageTokens)}
+	in.CachedTokens = in.CachedTokensDetails.TextTokens + in.CachedTokensDetails.AudioTokens + in.CachedTokensDetails.ImageTokens
+	t.cached = *in
 	u.InputTokens = in.TextTokens + in.AudioTokens + in.ImageTokens
 	switch {
 	case a.forced != "":
@@ -128,10 +130,10 @@ func (t *converser) begin(a answer) {
 	t.wg.Go(a.run)
 }
 
-// stop cancels the answer under way, if any. With the lock.
+// stop cancels the answer under way, if any. With the lock. Another one begins when it is over.
 func (t *converser) stop() {
-	if a := t.active; a != nil {
-		t.active, a.over = nil, true
+	if a := t.active; a != nil && !a.over {
+		a.over = true
 		close(a.stopped)
 	}
 }
@@ -145,12 +147,12 @@ func (a *answer) run() {
 		return
 	}
 	_ = t.send(map[string]any{"type": "response.created", "response": a.object("in_progress", false)}, false)
-	status := "completed"
+	status := cmp.Or(a.reply.Status, "completed")
 	if a.reply.Text != "" && !a.say() {
 		status = "cancelled"
 	}
 	for _, c := range a.reply.Calls {
-		if status == "completed" && !a.call(c) {
+		if status != "cancelled" && !a.call(c) {
 			status = "cancelled"
 		}
 	}
@@ -192,12 +194,12 @@ func (a *answer) add(it *item) bool {
 // say speaks the text, or writes it.
 func (a *answer) say() bool {
 	t := a.t
-	it := &item{ID: metrics.NewID("item_"), Type: "message", Role: "assistant"}
+	it := &item{ID: metrics.NewID("item_"), Type: "message", Status: "in_progress", Role: "assistant"}
 	if !a.add(it) {
 		return false
 	}
 	t.mu.Lock()
-	text := t.session.Modalities[0] == "text"
+	text := t.session.text
 	t.mu.Unlock()
 	kind := "audio"
 	if text {
@@ -231,6 +233,10 @@ func (a *answer) say() bool {
 		said += w
 	}
 	t.mu.Lock()
+	it.Status = "completed"
+	if !whole {
+		it.Status = "incomplete"
+	}
 	it.Content = []part{{Type: "output_audio", Transcript: said}}
 	if text {
 		it.Content = []part{{Type: "output_text", Text: said}}
@@ -291,13 +297,13 @@ func (a *answer) call(c llm.ToolCall) bool {
 	if c.CallID == "" {
 		c.CallID = metrics.NewID("call_")
 	}
-	it := &item{ID: metrics.NewID("item_"), Type: "function_call", CallID: c.CallID, Name: c.Name}
+	it := &item{ID: metrics.NewID("item_"), Type: "function_call", Status: "in_progress", CallID: c.CallID, Name: c.Name}
 	if !a.live() || !a.add(it) {
 		return false
 	}
 	a.event("response.function_call_arguments.delta", map[string]any{"item_id": it.ID, "call_id": c.CallID, "delta": c.Arguments}, true)
 	a.t.mu.Lock()
-	it.Arguments = c.Arguments
+	it.Arguments, it.Status = c.Arguments, "completed"
 	a.t.calls[c.CallID] = true
 	done := *it
 	a.t.mu.Unlock()
@@ -312,26 +318,33 @@ func (a *answer) finish(status string) {
 	u.OutputTokens = u.OutputTokenDetails.AudioTokens + u.OutputTokenDetails.TextTokens
 	u.TotalTokens = u.InputTokens + u.OutputTokens
 	t.mu.Lock()
-	if !a.over {
-		a.over, t.active = true, nil
-	} else if status == "completed" {
+	if a.over && status == "completed" {
 		status = "cancelled"
 	}
+	a.over = true
 	t.mu.Unlock()
 	billed, stated := *u, *u
-	if !t.o.Flat { // whose tokens cost nothing
+	says := a.fault != fault.UsageMissing && t.o.Form != XAI
+	if t.o.Form != XAI { // whose tokens cost nothing
 		t.c.Ledger.Bill(&billed)
 	}
-	done := map[string]any{"type": "response.done", "response": a.object(status, a.fault != fault.UsageMissing && !t.o.Flat)}
+	done := map[string]any{"type": "response.done", "response": a.object(status, says)}
 	if t.send(done, true) != nil {
 		t.ws.Hang()
 		return
 	}
-	if a.fault != fault.UsageMissing && !t.o.Flat {
+	if says {
 		t.c.Ledger.State(&stated)
 	}
 	if a.fault == fault.DoubleFinal || a.fault == fault.UsageRepeated {
 		_ = t.send(done, true)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.active = nil
+	if t.again {
+		t.again = false
+		t.begin(answer{})
 	}
 }
 
@@ -341,8 +354,13 @@ func (a *answer) object(status string, usage bool) map[string]any {
 	if a.metadata != nil {
 		m["metadata"] = a.metadata
 	}
-	if status == "cancelled" {
-		m["status_details"] = map[string]any{"type": "cancelled", "reason": "turn_detected"}
+	switch status {
+	case "cancelled":
+		m["status_details"] = map[string]any{"type": status, "reason": "turn_detected"}
+	case "incomplete":
+		m["status_details"] = map[string]any{"type": status, "reason": a.reply.Reason}
+	case "failed":
+		m["status_details"] = map[string]any{"type": status, "error": map[string]any{"type": "server_error", "code": a.reply.Reason}}
 	}
 	if usage {
 		u := &a.usage
