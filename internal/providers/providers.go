@@ -24,6 +24,7 @@ import (
 	"github.com/parley-go/parley/plugins/sarvam"
 	"github.com/parley-go/parley/plugins/soniox"
 	"github.com/parley-go/parley/plugins/speechmatics"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
 )
@@ -38,7 +39,7 @@ const (
 type Model struct {
 	Plugin string // folder
 	Func   string // as it is called, with the options that choose it
-	Kind   string // LLM, STT or TTS
+	Kind   string // LLM, STT, TTS or Realtime
 	Env    string // variables of key and base URL
 	Bills  string // what the provider bills by, and who says how much
 	New    func(key string) (any, error)
@@ -98,6 +99,12 @@ func All() []Model {
 			func(k string) (any, error) { return openai.NewSTT(&openai.STTOptions{APIKey: k, Realtime: true}) }, ""},
 		{"openai", "NewTTS", "TTS", "OPENAI_API_KEY, OPENAI_BASE_URL", "tokens, " + stated + "; characters, " + measured,
 			func(k string) (any, error) { return openai.NewTTS(&openai.TTSOptions{APIKey: k}) }, "also Groq"},
+		{"openai", "NewRealtime", "Realtime", "OPENAI_API_KEY, OPENAI_BASE_URL", "tokens, " + stated + "; transcripts apart",
+			func(k string) (any, error) { return openai.NewRealtime(&openai.RealtimeOptions{APIKey: k}) }, "also Azure, and services that speak the same"},
+		{"openai", "NewRealtime XAI", "Realtime", "XAI_API_KEY, XAI_BASE_URL", "time of connections, " + measured,
+			func(k string) (any, error) {
+				return openai.NewRealtime(&openai.RealtimeOptions{Service: openai.XAI, APIKey: k})
+			}, "Grok"},
 		{"resemble", "NewTTS", "TTS", "RESEMBLE_API_KEY, RESEMBLE_BASE_URL", "characters, " + measured,
 			func(k string) (any, error) { return resemble.NewTTS(&resemble.TTSOptions{APIKey: k}) }, ""},
 		{"rime", "NewTTS", "TTS", "RIME_API_KEY, RIME_BASE_URL", "characters, " + measured,
@@ -142,8 +149,29 @@ func features(m any) (model string, list []string) {
 			list = append(list, "word times")
 		}
 		return m.Info().Model, append(list, fmt.Sprintf("%g kHz", float64(c.SampleRate)/1000))
+	case *realtime.Model:
+		return m.Info().Model, talents(m.Capabilities())
 	}
 	return "", nil
+}
+
+// talents are what a realtime model can do.
+func talents(c realtime.Capabilities) (list []string) {
+	for _, f := range []struct {
+		name string
+		has  bool
+	}{
+		{"finds turns", c.ServerTurns}, {"takes turns of others", c.ClientTurns},
+		{"transcripts", c.UserTranscription}, {"says texts", c.Say}, {"truncation", c.Truncation}, {"text only", !c.AudioOutput},
+	} {
+		if f.has {
+			list = append(list, f.name)
+		}
+	}
+	if c.AudioOutput {
+		list = append(list, fmt.Sprintf("%g kHz", float64(c.OutputRate)/1000))
+	}
+	return list
 }
 
 // Page is docs/providers.md.

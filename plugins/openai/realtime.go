@@ -2,6 +2,7 @@ package openai
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"path"
@@ -33,8 +34,8 @@ type RealtimeOptions struct {
 	APIVersion, Deployment string
 	// Voice: default marin; of xAI Ara.
 	Voice string
-	// Turns is how the service finds the user's turns; off: the session does, or the application. Once it is
-	// set, a session does not turn it off for the sake of its own turn detection.
+	// Turns is how the service finds the user's turns; off: the session does, or the application, which xAI has no
+	// way for. Once it is set, a session does not turn it off for the sake of its own turn detection.
 	Turns opt.Value[RealtimeTurns]
 	// Transcription is how the user's words are written down, a model of its own; off: they are not.
 	Transcription opt.Value[RealtimeTranscription]
@@ -105,6 +106,9 @@ func newRealtime(o *RealtimeOptions) (*converser, error) {
 		d.o = *o
 	}
 	d.flat = d.o.Service == Azure && d.o.APIVersion != ""
+	if d.o.Service == XAI && d.o.Turns.IsOff() {
+		return nil, errors.New("openai: xAI finds the turns itself: RealtimeOptions.Turns cannot be off")
+	}
 	var err error
 	d.endpoint, err = account{
 		kind: "realtime", label: "openai.Realtime", options: "RealtimeOptions", service: d.o.Service,
@@ -182,7 +186,7 @@ func (d *converser) Info() model.Info { return d.Client.Info }
 func (d *converser) Capabilities() driver.Capabilities {
 	c := driver.Capabilities{
 		InputRate: realtimeRate, InputChunk: 100 * time.Millisecond, OutputRate: realtimeRate,
-		AudioOutput: true, ServerTurns: d.turns != nil, ClientTurns: d.turns == nil || d.o.Turns.IsUnset(),
+		AudioOutput: true, ServerTurns: d.turns != nil, ClientTurns: d.service != XAI && (d.turns == nil || d.o.Turns.IsUnset()),
 		UserTranscription: d.script != nil, MutableContext: true, ToolsPerResponse: d.service != XAI,
 		MutableInstructions: true, MutableTools: true, Truncation: true, Say: d.service == XAI, BilledByTime: d.service == XAI,
 	}
