@@ -10,6 +10,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/llm/chat"
 	llmdriver "github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -104,6 +105,10 @@ func TestRealtimeInterruption(t *testing.T) {
 			it, _ := c.s.History().ByID(id)
 			if it == nil || d != segs[0].Played {
 				t.Errorf("item %s was cut at %s, %s of it were heard", id, d, segs[0].Played)
+				continue
+			}
+			if heard := it.(*chat.Message).Metrics.AudioPlayed; heard == nil || *heard != d {
+				t.Errorf("item %s was cut at %s, the history says %v", id, d, heard)
 			}
 		}
 		if len(l.Truncated) != 1 {

@@ -77,7 +77,7 @@ func fullReport(t *testing.T) *session.Report {
 	answer := &chat.Message{Header: chat.Header{ID: "item_5", CreatedAt: at(8)}, Role: chat.Assistant, Content: []chat.Part{chat.Text("I see.")}, Interrupted: true,
 		Extra: map[string]any{"note": "y"},
 		Metrics: chat.TurnMetrics{StartedSpeakingAt: at(8), StoppedSpeakingAt: at(9), LLMNodeTTFT: d(.3), LLMNodeTPS: 40, LLMNodeTTFS: d(.4), TTSNodeTTFB: d(.2), PlaybackLatency: d(.01),
-			E2ELatency: d(1), ProviderRequestIDs: []string{"req_1"}, LLM: md("mind-1"), TTS: md("voice-1")}}
+			E2ELatency: d(1), AudioPlayed: d(.9), ProviderRequestIDs: []string{"req_1"}, LLM: md("mind-1"), TTS: md("voice-1")}}
 	h := &chat.Context{}
 	for _, it := range []chat.Item{&chat.Handoff{Header: chat.Header{ID: "item_1", CreatedAt: at(0)}, OldAgentID: "door", NewAgentID: "desk"}, user, call, output, answer,
 		&chat.ConfigUpdate{Header: chat.Header{ID: "item_6", CreatedAt: at(9)}, Instructions: "Be brief.", ToolsAdded: []string{"a"}, ToolsRemoved: []string{"b"}}} {
@@ -254,11 +254,11 @@ func (f fields) take(group, prefix string, v any) {
 				f[name] = true
 				f.take(to, "", x)
 			default:
-				switch x.(type) {
+				switch x := x.(type) {
 				case map[string]any:
 					f.take(group, prefix+k+".", x)
 				case []any:
-					if xs := x.([]any); len(xs) > 0 && reflect.TypeOf(xs[0]) == reflect.TypeFor[map[string]any]() {
+					if len(x) > 0 && reflect.TypeOf(x[0]) == reflect.TypeFor[map[string]any]() {
 						f.take(group, prefix+k+"[].", x)
 					} else {
 						f[name] = true

@@ -14,7 +14,7 @@ import (
 type spoken struct {
 	text        string // what was heard
 	interrupted bool
-	played      time.Duration // of the audio of the last segment
+	played      time.Duration // of the audio
 	started     time.Time     // zero when nothing was heard
 	stopped     time.Time
 	readyAt     time.Time // the TTS had text enough to speak
@@ -32,6 +32,7 @@ func (s *spoken) join(next spoken) {
 	}
 	s.text = join(s.text, next.text)
 	s.interrupted = next.interrupted
+	s.played += next.played
 	if s.started.IsZero() {
 		s.started, s.readyAt, s.audioAt = next.started, next.readyAt, next.audioAt
 	}
@@ -94,6 +95,10 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 // alone. On the loop.
 func (s *spoken) fill(m *chat.TurnMetrics, t *userTurn) {
 	m.StartedSpeakingAt, m.StoppedSpeakingAt = s.started, s.stopped
+	if !s.started.IsZero() {
+		played := s.played
+		m.AudioPlayed = &played
+	}
 	if !s.audioAt.IsZero() && !s.readyAt.IsZero() {
 		ttfb := max(s.audioAt.Sub(s.readyAt), 0)
 		m.TTSNodeTTFB = &ttfb

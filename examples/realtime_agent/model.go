@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/parley-go/parley/examples/internal/cloud"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/openaibox"
+	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/plugins/openai"
 	"github.com/parley-go/parley/realtime"
@@ -49,7 +52,12 @@ func pickModel() (*realtime.Model, *standIn, error) {
 }
 
 // standIn is OpenAI on this machine. It lives as long as the program.
-type standIn struct{ *sandbox.Server }
+type standIn struct {
+	*sandbox.Server
+
+	mu  sync.Mutex
+	cut map[string]time.Duration // items that the session had cut, and where
+}
 
 func newStandIn() (*standIn, error) {
 	s, err := sandbox.New(sandbox.Options{})
@@ -57,12 +65,33 @@ func newStandIn() (*standIn, error) {
 		return nil, err
 	}
 	s.Understand = cloud.Understand(context.Background())
-	openaibox.Converse(s, "/v1", openaibox.ConverseOptions{Talk: cloud.Talk()})
-	return &standIn{s}, nil
+	here := &standIn{Server: s, cut: map[string]time.Duration{}}
+	openaibox.Converse(s, "/v1", openaibox.ConverseOptions{Talk: cloud.Talk(), Cut: here.note})
+	return here, nil
 }
 
-// check compares the usage of the session with what the stand-in has served.
+func (s *standIn) note(item string, heard time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut[item] = heard
+}
+
+// check compares what the session has remembered with what the stand-in remembers, and its usage with what the
+// stand-in has served.
 func (s *standIn) check(r *session.Report) error {
+	for m := range r.History.Messages() {
+		if m.Role != chat.Assistant || !m.Interrupted {
+			continue
+		}
+		s.mu.Lock()
+		at, ok := s.cut[m.ID]
+		s.mu.Unlock()
+		heard := m.Metrics.AudioPlayed
+		if !ok || heard == nil || at != heard.Truncate(time.Millisecond) {
+			return fmt.Errorf("%s was cut at %v of its audio, the stand-in has cut it at %v", m.ID, heard, at)
+		}
+		fmt.Printf("\n%s was heard until %.3f s of its audio, and so remembers the stand-in\n", m.ID, at.Seconds())
+	}
 	served := s.Ledger.Billed()
 	want, got := tokens(served), tokens(r.Usage)
 	if want != got || want.InputAudioTokens == 0 || want.OutputAudioTokens == 0 {

@@ -132,6 +132,8 @@ type TurnMetrics struct {
 	PlaybackLatency *time.Duration // first audio handed to the output to playback started
 	E2ELatency      *time.Duration // user stopped speaking to agent started speaking
 
+	AudioPlayed *time.Duration // how much of the audio was heard, pauses not counted
+
 	ProviderRequestIDs []string
 	LLM, STT, TTS      metrics.Metadata
 }

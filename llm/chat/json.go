@@ -160,6 +160,7 @@ type wireMetrics struct {
 	TTSNodeTTFB              *seconds          `json:"tts_node_ttfb,omitempty"`
 	PlaybackLatency          *seconds          `json:"playback_latency,omitempty"`
 	E2ELatency               *seconds          `json:"e2e_latency,omitempty"`
+	AudioPlayed              *seconds          `json:"audio_played,omitempty"`
 	ProviderRequestIDs       []string          `json:"provider_request_ids,omitempty"`
 	LLM                      *metrics.Metadata `json:"llm_metadata,omitempty"`
 	STT                      *metrics.Metadata `json:"stt_metadata,omitempty"`
@@ -305,6 +306,7 @@ func (m *TurnMetrics) wire() *wireMetrics {
 		TTSNodeTTFB:              (*seconds)(m.TTSNodeTTFB),
 		PlaybackLatency:          (*seconds)(m.PlaybackLatency),
 		E2ELatency:               (*seconds)(m.E2ELatency),
+		AudioPlayed:              (*seconds)(m.AudioPlayed),
 		ProviderRequestIDs:       m.ProviderRequestIDs,
 		LLM:                      known(m.LLM),
 		STT:                      known(m.STT),
@@ -335,6 +337,7 @@ func (w *wireMetrics) metrics() TurnMetrics {
 		TTSNodeTTFB:              (*time.Duration)(w.TTSNodeTTFB),
 		PlaybackLatency:          (*time.Duration)(w.PlaybackLatency),
 		E2ELatency:               (*time.Duration)(w.E2ELatency),
+		AudioPlayed:              (*time.Duration)(w.AudioPlayed),
 		ProviderRequestIDs:       w.ProviderRequestIDs,
 	}
 	for _, p := range []struct {

@@ -31,7 +31,7 @@ func full() *chat.Context {
 		&chat.Handoff{Header: at(6), OldAgentID: "a", NewAgentID: "b"},
 		&chat.ConfigUpdate{Header: at(7), Instructions: "new", ToolsAdded: []string{"f"}, ToolsRemoved: []string{"g", "h"}},
 		&chat.Message{Header: at(8), Role: chat.Assistant, Interrupted: true, Content: []chat.Part{chat.Text("hello")}, Metrics: chat.TurnMetrics{
-			LLMNodeTTFT: d(310), LLMNodeTPS: 41.5, LLMNodeTTFS: d(500), TTSNodeTTFB: d(120), PlaybackLatency: d(20), E2ELatency: d(900),
+			LLMNodeTTFT: d(310), LLMNodeTPS: 41.5, LLMNodeTTFS: d(500), TTSNodeTTFB: d(120), PlaybackLatency: d(20), E2ELatency: d(900), AudioPlayed: d(1500),
 			ProviderRequestIDs: []string{"r1", "r2"}, LLM: metrics.Metadata{ModelName: "gpt"}, TTS: metrics.Metadata{ModelProvider: "cartesia"},
 		}},
 	)

@@ -94,11 +94,12 @@ func Usage(u metrics.Usage) {
 			}
 			fmt.Fprintln(w)
 		case metrics.STTUsage:
-			fmt.Fprintf(w, "  stt\t%s/%s\t%.1f s of audio", m.Provider, m.Model, m.AudioDuration.Seconds())
-			if m.InputTokens > 0 {
-				fmt.Fprintf(w, ", %d tokens in, %d out", m.InputTokens, m.OutputTokens)
+			fmt.Fprintf(w, "  stt\t%s/%s\t", m.Provider, m.Model)
+			if m.InputTokens > 0 { // what it is billed by
+				fmt.Fprintf(w, "%d tokens in, %d out\n", m.InputTokens, m.OutputTokens)
+			} else {
+				fmt.Fprintf(w, "%.1f s of audio\n", m.AudioDuration.Seconds())
 			}
-			fmt.Fprintln(w)
 		case metrics.TTSUsage:
 			fmt.Fprintf(w, "  tts\t%s/%s\t%d characters, %.1f s of audio\n", m.Provider, m.Model, m.CharactersCount, m.AudioDuration.Seconds())
 		default:

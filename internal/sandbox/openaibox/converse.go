@@ -23,6 +23,8 @@ type ConverseOptions struct {
 	Pace float64
 	// Seen, if set, gets every message of the client.
 	Seen func(fields map[string]any)
+	// Cut, if set, is told of each answer that was cut to what was heard.
+	Cut func(item string, heard time.Duration)
 }
 
 // Form is a form of the protocol.

@@ -165,5 +165,8 @@ func (t *converser) truncate(data []byte) error {
 	}
 	it.spoken = end
 	it.Content = []part{{Type: "output_audio"}} // the words go with the audio
+	if t.o.Cut != nil {
+		t.o.Cut(m.ItemID, end)
+	}
 	return t.send(map[string]any{"type": "conversation.item.truncated", "item_id": m.ItemID, "content_index": 0, "audio_end_ms": m.End}, false)
 }

@@ -1,4 +1,4 @@
-// Checkreport reads a session report of basic_agent and says what is missing in it.
+// Checkreport reads a session report of basic_agent, or of realtime_agent, and says what is missing in it.
 package main
 
 import (
@@ -32,9 +32,10 @@ func main() {
 	if err := json.Unmarshal(data, &r); err != nil {
 		fail("report is not JSON:", err)
 	}
-	kinds := map[any]bool{}
+	kinds, spoken := map[any]bool{}, false
 	for _, u := range r.Usage {
 		kinds[u["type"]] = true
+		spoken = spoken || u["output_audio_tokens"] != nil
 		if len(u) <= 3 {
 			fail("no figures in usage line", u)
 		}
@@ -49,7 +50,7 @@ func main() {
 		}
 	}
 	switch {
-	case !kinds["llm_usage"] || !kinds["stt_usage"] || !kinds["tts_usage"]:
+	case !kinds["llm_usage"] || !kinds["stt_usage"] || kinds["tts_usage"] == spoken: // a model that speaks needs no voice
 		fail("usage lines:", kinds)
 	case users < 4:
 		fail("user messages:", users)
