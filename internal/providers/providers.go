@@ -18,6 +18,7 @@ import (
 	"github.com/parley-go/parley/plugins/livekit"
 	"github.com/parley-go/parley/plugins/murf"
 	"github.com/parley-go/parley/plugins/neuphonic"
+	"github.com/parley-go/parley/plugins/nvidia"
 	"github.com/parley-go/parley/plugins/openai"
 	"github.com/parley-go/parley/plugins/resemble"
 	"github.com/parley-go/parley/plugins/rime"
@@ -89,6 +90,8 @@ func All() []Model {
 			func(k string) (any, error) { return murf.NewTTS(&murf.TTSOptions{APIKey: k}) }, ""},
 		{"neuphonic", "NewTTS", "TTS", "NEUPHONIC_API_KEY, NEUPHONIC_BASE_URL", "characters, " + measured,
 			func(k string) (any, error) { return neuphonic.NewTTS(&neuphonic.TTSOptions{APIKey: k}) }, ""},
+		{"nvidia", "NewRealtime", "Realtime", "PERSONAPLEX_URL", "time of connections, " + measured,
+			func(string) (any, error) { return nvidia.NewRealtime(nil) }, "PersonaPlex on a GPU of one's own, without a key; no tools"},
 		{"openai", "NewLLM", "LLM", "OPENAI_API_KEY, OPENAI_BASE_URL", "tokens, " + stated,
 			func(k string) (any, error) { return openai.NewLLM(&openai.LLMOptions{APIKey: k}) }, "chat completions; services below"},
 		{"openai", "NewResponses", "LLM", "OPENAI_API_KEY, OPENAI_BASE_URL", "tokens, " + stated,

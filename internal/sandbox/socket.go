@@ -88,6 +88,9 @@ func (s *Socket) Send(v any, content bool) error {
 // SendBinary sends b, which is part of the answer.
 func (s *Socket) SendBinary(b []byte) error { return s.send(websocket.BinaryMessage, b, true) }
 
+// NoteBinary sends b, which is no part of an answer: the faults of streams do not strike at it.
+func (s *Socket) NoteBinary(b []byte) error { return s.send(websocket.BinaryMessage, b, false) }
+
 func (s *Socket) send(kind int, b []byte, content bool) error {
 	s.mu.Lock()
 	if content && !s.over && breaks(s.c.Fault, s.content) {
