@@ -22,7 +22,7 @@ func (s *Session) ask(ctx context.Context, tools *[]llm.ToolSpec, choice *llm.To
 		return nil, err
 	}
 	g := s.newGeneration()
-	g.requested, g.send, g.tags = true, send, metrics.TagsFrom(ctx)
+	g.requested, g.send, g.tags, g.inside = true, send, metrics.TagsFrom(ctx), context.WithoutCancel(ctx)
 	if (tools != nil || choice != nil) && !s.who.caps.ToolsPerResponse && s.who.caps.MutableTools {
 		g.tools, g.choice = tools, choice
 		s.override = g

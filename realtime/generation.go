@@ -50,8 +50,9 @@ type Generation struct {
 	err      error
 	attempts int // that failed
 	tags     metrics.Tags
-	open     []*Message // in order, all of this response
-	items    []string   // ids of all that it put into the conversation
+	inside   context.Context // whose span tells what it costs; never ends
+	open     []*Message      // in order, all of this response
+	items    []string        // ids of all that it put into the conversation
 	audio    time.Duration
 	text     int
 	parts    int
@@ -59,7 +60,7 @@ type Generation struct {
 
 func (s *Session) newGeneration() *Generation {
 	return &Generation{
-		s: s, info: s.who.info, ttft: metrics.NoOutput,
+		s: s, info: s.who.info, ttft: metrics.NoOutput, inside: s.ctx,
 		messages: newQueue[*Message](), calls: newQueue[*Call](),
 		ready: make(chan struct{}), done: make(chan struct{}),
 		send: func(ctx context.Context, c driver.Conn, id string) error {
@@ -109,6 +110,15 @@ func (g *Generation) Result() (Status, error) {
 	g.s.mu.Lock()
 	defer g.s.mu.Unlock()
 	return g.status, g.err
+}
+
+// Inside says that g is part of what ctx is of: the span "realtime_metrics", which tells what g has cost when that is
+// known, is opened with ctx. It is for generations that the model began by itself; those that were asked for are
+// inside of who asked. ctx may end.
+func (g *Generation) Inside(ctx context.Context) {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	g.inside = context.WithoutCancel(ctx)
 }
 
 // NextMessage waits for the next message. After the last one it returns io.EOF, the error of a generation that

@@ -1,10 +1,13 @@
 package realtime
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -18,6 +21,15 @@ func (m *Model) header(src metrics.Source) metrics.Header {
 // record records e once the lock is released.
 func (s *Session) record(e metrics.Event) {
 	s.then = append(s.then, func() { metrics.Record(s.ctx, e) })
+}
+
+// spent records e and opens a span that tells it, inside of what ctx is of, once the lock is released.
+func (s *Session) spent(ctx context.Context, e *metrics.Realtime) {
+	s.then = append(s.then, func() {
+		metrics.Record(s.ctx, e)
+		_, end := model.StartSpan(ctx, "realtime_metrics", slog.Any("lk.realtime_model_metrics", e))
+		end(nil)
+	})
 }
 
 // bill books the time of the connection that was not booked yet.
@@ -45,8 +57,9 @@ func (c *connection) bookResponse(r *response, end Status) {
 	if e.RequestID == "" {
 		e.RequestID = metrics.NewID("rt_")
 	}
+	inside := c.s.ctx
 	if r.g != nil {
-		e.Tags, e.Attempt = r.g.tags, r.g.attempts
+		e.Tags, e.Attempt, inside = r.g.tags, r.g.attempts, r.g.inside
 	}
 	switch {
 	case !r.emitted && (r.stopped || end == Cancelled):
@@ -64,7 +77,7 @@ func (c *connection) bookResponse(r *response, end Status) {
 			e.TokensPerSecond = float64(u.OutputTokens) / sec
 		}
 	}
-	c.s.record(e)
+	c.s.spent(inside, e)
 }
 
 // spend makes the figures of a provider keep their own rules: nothing is negative, cached tokens are part of
@@ -93,7 +106,7 @@ func (c *connection) stated(u *driver.ResponseUsage) {
 		e.RequestID = metrics.NewID("rt_")
 	}
 	spend(e, &u.Usage)
-	c.s.record(e)
+	c.s.spent(c.s.ctx, e)
 }
 
 // transcribed books what transcribing the user costs, as usage of the model that did it.

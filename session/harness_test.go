@@ -39,6 +39,7 @@ type call struct {
 	opt       session.Options
 	room      *sessiontest.Transport
 	transport session.Transport // room, unless a test has another one
+	traced    model.SpanStarter // of all that is done; nil for nobody
 	stt       *sttScript
 	llm       *scripted.LLM
 	tts       *ttsScript
@@ -79,6 +80,9 @@ func (w testWriter) Write(p []byte) (int, error) {
 func (c *call) start(a *agent.Agent) {
 	c.t.Helper()
 	c.s = session.New(c.opt)
+	if c.traced != nil {
+		c.s.Trace(c.traced)
+	}
 	session.On(c.s, func(e session.Event) {
 		c.mu.Lock()
 		defer c.mu.Unlock()

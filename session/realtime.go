@@ -31,10 +31,18 @@ type converser struct {
 	live metrics.LiveTags // of what the user says
 
 	// Of the loop.
-	stopped  time.Time         // when the user last stopped to speak; zero once that was answered
-	segments map[string]string // of transcripts, by item
-	unnamed  []*chat.Message   // what the user said, as items that the model did not tell yet
-	began    int               // generations that the model began by itself
+	started  time.Time                   // when the model last heard the user begin to speak
+	stopped  time.Time                   // when the user last stopped to speak; zero once that was answered
+	segments map[string]string           // of transcripts, by item
+	times    map[string]chat.TurnMetrics // of what the user said and the model has not written down yet, likewise
+	unnamed  []said                      // by the user, as items that the model did not tell yet
+	began    int                         // generations that the model began by itself
+}
+
+// said is a turn of the user that the session has ended.
+type said struct {
+	msg   *chat.Message
+	times chat.TurnMetrics // of msg, before hooks had it
 }
 
 // converseFor makes the converser that act needs. When it fails, the old one stays. On the loop.
@@ -51,7 +59,7 @@ func (r *run) converseFor(act *activity, tags metrics.Tags, set setup) error {
 		return nil
 	}
 	c := &converser{r: r, model: set.rt, itself: set.itself, sync: make(chan struct{}, 1),
-		ids: make(map[*realtime.Generation]string), segments: make(map[string]string)}
+		ids: make(map[*realtime.Generation]string), segments: make(map[string]string), times: make(map[string]chat.TurnMetrics)}
 	c.live.Set(tags)
 	s, err := set.rt.Session(metrics.WithLiveTags(r.ctx, &c.live), &realtime.SessionOptions{
 		Instructions: act.system(false), Tools: act.mind.all.Specs(), Context: act.known(),
@@ -168,7 +176,7 @@ func (c *converser) hear(e realtime.Event) {
 	case *realtime.SpeechStarted:
 		c.userStarted()
 	case *realtime.SpeechStopped:
-		c.userStopped()
+		c.userStopped(e.ItemID)
 	case *realtime.Transcript:
 		c.transcribed(e)
 	case *realtime.ItemAdded:
@@ -198,8 +206,9 @@ func (c *converser) hear(e realtime.Event) {
 // userStarted takes the model's word that the user speaks: whatever may be interrupted is.
 func (c *converser) userStarted() {
 	r := c.r
+	c.started = now()
 	if !r.hasVAD() {
-		r.userStarted(now())
+		r.userStarted(c.started)
 	}
 	sp := r.act.current
 	if sp == nil || sp.Interrupted() {
@@ -213,7 +222,7 @@ func (c *converser) userStarted() {
 	r.setAgentState(agent.Listening)
 }
 
-func (c *converser) userStopped() {
+func (c *converser) userStopped(item string) {
 	r := c.r
 	c.stopped = now()
 	if r.hasVAD() {
@@ -223,12 +232,19 @@ func (c *converser) userStopped() {
 	} else {
 		r.userStopped(c.stopped)
 	}
+	if item != "" && c.itself {
+		c.times[item] = chat.TurnMetrics{StartedSpeakingAt: c.started, StoppedSpeakingAt: c.stopped}
+	}
 	r.schedule()
 }
 
 // transcribed tells what the user said, and remembers it where he said it.
 func (c *converser) transcribed(e *realtime.Transcript) {
 	r := c.r
+	times := c.times[e.ItemID]
+	if e.Failed || e.Final {
+		delete(c.times, e.ItemID)
+	}
 	if e.Failed || e.Text == "" && e.Final {
 		return
 	}
@@ -250,7 +266,13 @@ func (c *converser) transcribed(e *realtime.Transcript) {
 	}
 	m := chat.NewMessage(chat.User, e.Text)
 	m.ID, m.CreatedAt, m.Confidence = e.ItemID, e.StartedAt, e.Confidence
-	m.Metrics.StartedSpeakingAt = e.StartedAt
+	if m.Metrics = times; !e.StartedAt.IsZero() {
+		m.Metrics.StartedSpeakingAt = e.StartedAt
+	}
+	if !times.StoppedSpeakingAt.IsZero() {
+		delay := max(now().Sub(times.StoppedSpeakingAt), 0)
+		m.Metrics.TranscriptionDelay = &delay
+	}
 	m.Metrics.STT = metadata(c.model, c.s.Info())
 	c.remember(m)
 }
@@ -271,28 +293,36 @@ func (c *converser) remember(m *chat.Message) {
 	r.commit(r.act, m)
 }
 
-// added names what the user said, if the session knows the words and the model does not.
+// added names what the user said, if the session knows the words and the model does not, and notes when it was said.
 func (c *converser) added(e *realtime.ItemAdded) {
 	r := c.r
 	m, ok := e.Item.(*chat.Message)
-	if !ok || m.Role != chat.User || m.Text() != "" || c.s.Capabilities().UserTranscription {
+	if !ok || m.Role != chat.User || m.Text() != "" {
 		return
 	}
+	writes := c.s.Capabilities().UserTranscription
 	if c.itself { // which says by this that the turn is over
+		if writes {
+			return
+		}
 		if text := r.heard.takeAll(); text != "" {
-			said := chat.NewMessage(chat.User, text)
-			said.ID = m.ID
-			c.remember(said)
+			msg := chat.NewMessage(chat.User, text)
+			msg.ID = m.ID
+			c.remember(msg)
 		}
 		return
 	}
-	if len(c.unnamed) > 0 {
-		said := c.unnamed[0]
-		c.unnamed = c.unnamed[1:]
-		if said.Text() != "" {
-			said.ID = m.ID
-			c.remember(said)
-		}
+	if len(c.unnamed) == 0 {
+		return
+	}
+	x := c.unnamed[0]
+	c.unnamed = c.unnamed[1:]
+	switch {
+	case writes:
+		c.times[m.ID] = x.times
+	case x.msg.Text() != "":
+		x.msg.ID = m.ID
+		c.remember(x.msg)
 	}
 }
 
@@ -322,6 +352,7 @@ func (c *converser) begins(g *realtime.Generation) {
 	q.compose(act)
 	sp := r.newSpeechWith(act.ctx, act, sourceReply, act.protectedByDefault(), turnID, id)
 	sp.turn, sp.begun, sp.told = t, g, act.system(false)
+	g.Inside(sp.step.ctx)
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 	r.enqueue(sp, false)
 }
@@ -376,7 +407,8 @@ func (r *run) endHeard(t *userTurn) bool {
 	if c == nil || c.itself {
 		return true
 	}
-	r.ask(func() { c.unnamed = append(c.unnamed, t.msg) })
+	x := said{t.msg, t.msg.Metrics}
+	r.ask(func() { c.unnamed = append(c.unnamed, x) })
 	if err := c.s.Commit(); err != nil {
 		r.log.Warn("the user's turn does not reach the realtime model", "err", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -70,6 +71,10 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 	idle := round.empty()
 	r.ask(func() {
 		sp.background = !idle
+		st.account = []slog.Attr{slog.Any("lk.pii.response.function_calls", gen.called)}
+		if ttft := g.TTFT(); ttft != metrics.NoOutput {
+			st.account = append(st.account, slog.Float64("lk.response.ttft", ttft.Seconds()))
+		}
 		r.endStep(sp, st)
 		r.schedule()
 		r.settle()
@@ -123,8 +128,10 @@ func (r *run) follow(st *step, g *realtime.Generation, tools *llm.ToolContext) *
 	gen := &generation{text: newLines(), calls: newPipe[llm.ToolCall](), done: make(chan struct{}), tools: tools, begun: now()}
 	ctx, cancel := context.WithCancel(st.ctx)
 	gen.stop = cancel
+	called := make(chan struct{})
 	r.goDo("realtime messages", func() {
 		defer close(gen.done)
+		defer func() { <-called }() // which ends when the messages do
 		defer gen.text.close()
 		for {
 			m, err := g.NextMessage(ctx)
@@ -151,12 +158,14 @@ func (r *run) follow(st *step, g *realtime.Generation, tools *llm.ToolContext) *
 		}
 	})
 	r.goDo("realtime calls", func() {
+		defer close(called)
 		defer gen.calls.close()
 		for {
 			c, err := g.NextCall(ctx)
 			if err != nil {
 				return
 			}
+			gen.called = append(gen.called, c.ToolCall)
 			gen.calls.put(c.ToolCall)
 		}
 	})

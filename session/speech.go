@@ -61,7 +61,8 @@ type step struct {
 	endSpan   func(err error, attrs ...slog.Attr) // nil when that is done
 	said      *chat.Message                       // what was heard; nil for nothing
 
-	generation *realtime.Generation // of a realtime model; on the loop
+	generation *realtime.Generation // of a realtime model; on the loop, as is account
+	account    []slog.Attr          // of it, for the span
 }
 
 // newStep makes a step with the models that act has now.

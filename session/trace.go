@@ -61,7 +61,7 @@ func (sp *speech) traced(st *step, err error) {
 		return
 	}
 	st.endSpan = nil
-	attrs := []slog.Attr{slog.Bool("lk.interrupted", sp.Interrupted())}
+	attrs := append(st.account, slog.Bool("lk.interrupted", sp.Interrupted()))
 	text := func(key, v string) {
 		if v != "" {
 			attrs = append(attrs, slog.String(key, v))

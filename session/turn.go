@@ -32,12 +32,18 @@ func newTurn(h *recognition) *userTurn {
 	t.msg.Confidence = h.confidence()
 	t.msg.Metrics.ProviderRequestIDs = h.requests
 	t.stopped, t.final = h.lastSpeaking, h.lastFinal
-	t.delays = !h.turnStart.IsZero() && !h.lastSpeaking.IsZero() && !h.lastFinal.IsZero() && !h.lastSpeaking.Before(h.turnStart)
+	unwritten := h.transcript == "" // by us: a realtime model will do so
+	if unwritten {
+		t.final = t.stopped
+	}
+	t.delays = !h.turnStart.IsZero() && !t.stopped.IsZero() && !t.final.IsZero() && !t.stopped.Before(h.turnStart)
 	if t.delays {
 		transcription, end := max(t.final.Sub(t.stopped), 0), max(t.decided.Sub(t.stopped), 0)
 		m := &t.msg.Metrics
-		m.StartedSpeakingAt, m.StoppedSpeakingAt = h.turnStart, h.lastSpeaking
-		m.TranscriptionDelay, m.EndOfTurnDelay = &transcription, &end
+		m.StartedSpeakingAt, m.StoppedSpeakingAt, m.EndOfTurnDelay = h.turnStart, t.stopped, &end
+		if !unwritten {
+			m.TranscriptionDelay = &transcription
+		}
 	}
 	return t
 }
@@ -186,7 +192,7 @@ func (r *run) recordEOU(t *userTurn, sp *speech) {
 		ev.Metadata.ModelProvider = "stt"
 	}
 	if m := t.msg.Metrics; t.delays {
-		ev.EndOfUtteranceDelay, ev.TranscriptionDelay = *m.EndOfTurnDelay, *m.TranscriptionDelay
+		ev.EndOfUtteranceDelay, ev.TranscriptionDelay = *m.EndOfTurnDelay, max(t.final.Sub(t.stopped), 0)
 	}
 	metrics.Record(context.WithoutCancel(r.ctx), ev)
 }

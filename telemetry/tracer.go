@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -52,8 +53,15 @@ type talking struct {
 	attrs      []attribute.KeyValue
 }
 
-// spanKey is where a context has the span of one tracer, since several may be at work.
+// spanKey is where a context has the span of one tracer, an opened, since several may be at work.
 type spanKey struct{ t *tracer }
+
+// opened is a span that the session opened.
+type opened struct {
+	trace.Span
+	name string
+	told atomic.Bool // of a turn: what a response of it has cost
+}
 
 // askedKey is where the context of an LLM node has what the model is asked.
 type askedKey struct{ t *tracer }
@@ -99,6 +107,10 @@ func StartJob(ctx context.Context, o Options) (_ context.Context, end func(err e
 
 // start opens a span for the session. It is the hook of model.Hooks.
 func (t *tracer) start(ctx context.Context, name string, attrs ...slog.Attr) (context.Context, func(error, ...slog.Attr)) {
+	if name == "realtime_metrics" {
+		t.spent(ctx, attrs)
+		return ctx, func(error, ...slog.Attr) {}
+	}
 	kvs, began, _ := t.attributes(attrs)
 	if name == "eou_detection" {
 		return ctx, func(_ error, more ...slog.Attr) {
@@ -121,7 +133,7 @@ func (t *tracer) start(ctx context.Context, name string, attrs ...slog.Attr) (co
 	}
 	opts = append(opts, trace.WithTimestamp(at))
 	ctx, span := t.otel.Start(t.parent(ctx, name), name, opts...)
-	ctx = context.WithValue(ctx, spanKey{t}, span)
+	ctx = context.WithValue(ctx, spanKey{t}, &opened{Span: span, name: name})
 	switch name {
 	case "agent_session":
 		t.begin(ctx)
@@ -149,8 +161,8 @@ func (t *tracer) parent(ctx context.Context, name string) context.Context {
 			return trace.ContextWithSpan(ctx, trace.SpanFromContext(turn))
 		}
 	}
-	if span, ok := ctx.Value(spanKey{t}).(trace.Span); ok {
-		return trace.ContextWithSpan(ctx, span)
+	if o, ok := ctx.Value(spanKey{t}).(*opened); ok {
+		return trace.ContextWithSpan(ctx, o.Span)
 	}
 	return ctx
 }

@@ -31,8 +31,6 @@ func (t *tracer) listen() (cancel func()) {
 				t.mu.Lock()
 				t.stt = m.Metadata
 				t.mu.Unlock()
-			case *metrics.Realtime:
-				t.realtime(m)
 			case *metrics.Interruption:
 				t.predicted(m)
 			}
@@ -158,28 +156,23 @@ func (t *tracer) flushTalking() {
 	t.spanOf(root, "user_speaking", talked.start, talked.end, append(kvs, talked.attrs...))
 }
 
-// realtime tells what a response of a realtime model has cost: on the turn, or, if that is over, on a
-// span of its own beside it.
-func (t *tracer) realtime(m *metrics.Realtime) {
-	if m.InputTokens == 0 && m.OutputTokens == 0 && m.Duration == 0 {
-		return // of a connection
+// spent tells what a response of a realtime model has cost: on the turn that ctx is of, or, if that is over or
+// had another response, on a span of its own.
+func (t *tracer) spent(ctx context.Context, attrs []slog.Attr) {
+	for _, a := range attrs {
+		m, ok := a.Value.Any().(*metrics.Realtime)
+		if !ok {
+			continue
+		}
+		kvs := t.realtimeAttrs(m)
+		turn, _ := ctx.Value(spanKey{t}).(*opened)
+		if turn != nil && turn.name == "agent_turn" && turn.IsRecording() && m.Outcome != metrics.Failed && turn.told.CompareAndSwap(false, true) {
+			turn.SetAttributes(kvs...)
+			continue
+		}
+		now := time.Now()
+		t.spanOf(t.parent(ctx, "realtime_metrics"), "realtime_metrics", now, now, kvs)
 	}
-	t.mu.Lock()
-	turn, ok := t.turns[m.Tags.SpeechID]
-	if !ok {
-		turn = t.root
-	}
-	t.mu.Unlock()
-	if turn == nil {
-		return
-	}
-	kvs := t.realtimeAttrs(m)
-	if span := trace.SpanFromContext(turn); ok && span.IsRecording() {
-		span.SetAttributes(kvs...)
-		return
-	}
-	now := time.Now()
-	t.spanOf(turn, "realtime_metrics", now, now, kvs)
 }
 
 func (t *tracer) realtimeAttrs(m *metrics.Realtime) []attribute.KeyValue {

@@ -102,7 +102,7 @@ var (
 	realtime = []string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.usage.input_audio_tokens",
 		"gen_ai.usage.input_cached_tokens", "gen_ai.usage.input_text_tokens", "gen_ai.usage.input_tokens", "gen_ai.usage.output_audio_tokens",
 		"gen_ai.usage.output_text_tokens", "gen_ai.usage.output_tokens", "langfuse.observation.completion_start_time", "lk.realtime_model_metrics"}
-	job         = []string{"lk.agent_name", "lk.job_id", "lk.pii.room_name"}
+	job         = []string{"lk.agent_name", "lk.cloud_agent_id", "lk.deployment_id", "lk.job_id", "lk.pii.room_name"}
 	label       = []string{"lk.agent_label"}
 	participant = []string{"lk.participant_id", "lk.participant_kind", "lk.pii.participant_identity"}
 	attempt     = []string{"lk.provider_request_ids", "lk.retry_count"}
@@ -127,7 +127,7 @@ var Spans = []Span{
 	{"user_speaking", []string{"agent_session"}, with(participant, "lk.is_interruption", "lk.interruption.total_duration",
 		"lk.interruption.detection_delay", "lk.interruption.prediction_duration")},
 	{"agent_turn", []string{"agent_session"}, with(realtime, "lk.speech_id", "lk.generation_id", "lk.parent_generation_id", "lk.pii.instructions",
-		"lk.pii.user_input", "lk.interrupted", "lk.pii.response.text", "lk.e2e_latency")},
+		"lk.pii.user_input", "lk.interrupted", "lk.pii.response.text", "lk.e2e_latency", "lk.response.ttft", "lk.pii.response.function_calls")},
 	{"agent_speaking", []string{"agent_turn"}, participant},
 	{"llm_node", []string{"agent_turn"}, with(who, "lk.pii.chat_ctx", "lk.function_tools", "lk.tool_sets", "lk.pii.response.text",
 		"lk.pii.response.function_calls", "lk.response.ttft")},

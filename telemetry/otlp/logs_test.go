@@ -75,8 +75,8 @@ func TestRecordsOfASessionReachACollector(t *testing.T) {
 			}
 		}
 	}
-	// Two users' turns, two texts and the answers to them, and what the task said; then the detour.
-	if want := map[string]int{"message": 10 + 2, "function_call": 3, "function_call_output": 3, "agent_handoff": 3 + 1}; !maps.Equal(items, want) {
+	// Two users' turns, two texts and the answers to them, and what the task said; then the detour, and the realtime model.
+	if want := map[string]int{"message": 10 + 2 + 5, "function_call": 3 + 1, "function_call_output": 3 + 1, "agent_handoff": 3 + 1 + 1}; !maps.Equal(items, want) {
 		t.Errorf("items %v, want %v", items, want)
 	}
 	for _, o := range observed.Records {

@@ -102,9 +102,12 @@ func exporting(t *testing.T, c *collector, eo otlp.Options, f func(t *testing.T,
 
 // converse is all that is exported of the jobs below.
 func converse(t *testing.T, c *collector, eo otlp.Options, o telemetry.Options) {
+	t.Setenv("LIVEKIT_AGENT_ID", "CA_1")
+	t.Setenv("LIVEKIT_AGENT_DEPLOYMENT", "blue")
 	exporting(t, c, eo, func(t *testing.T, exp *otlp.Exporter) {
 		running(t, exp, 1, o, func(ctx context.Context, o telemetry.Options) error { return call(t, ctx, o) })
 		running(t, exp, 2, o, func(ctx context.Context, o telemetry.Options) error { return detour(t, ctx, o) })
+		running(t, exp, 3, o, func(ctx context.Context, o telemetry.Options) error { return live(t, ctx, o) })
 	})
 }
 
@@ -118,8 +121,7 @@ func calling(id, name, args string) driver.ToolCall {
 	return driver.ToolCall{CallID: id, Name: name, Arguments: args}
 }
 
-// call is a conversation: a turn with a tool, an interruption, a tool that fails, a task, and usage of a
-// realtime model that comes late.
+// call is a conversation: a turn with a tool, an interruption, a tool that fails, and a task.
 func call(t *testing.T, ctx context.Context, o telemetry.Options) error {
 	script := &sttScript{}
 	script.expect(seconds(2.7), "What about "+canary+"?")
@@ -184,8 +186,6 @@ func call(t *testing.T, ctx context.Context, o telemetry.Options) error {
 	room.In.Speak(start.Add(500*time.Millisecond), start.Add(2500*time.Millisecond))
 	room.In.Speak(start.Add(8*time.Second), start.Add(9*time.Second))
 	time.Sleep(20 * time.Second)
-	metrics.Record(turnOver, response())
-	metrics.Record(metrics.WithTags(turnOver, metrics.Tags{SpeechID: "unknown"}), response())
 	for _, text := range []string{"Break it, " + canary, "Ask, " + canary} {
 		if err := s.GenerateReply(agent.Reply{UserInput: text}).Wait(ctx); err != nil {
 			t.Fatal(err)
