@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"strings"
+	"time"
 
 	llm "github.com/parley-go/parley/llm/driver"
 )
@@ -29,9 +30,11 @@ type TalkRequest struct {
 
 // Turn is an entry of a conversation.
 type Turn struct {
-	Role string // "user", "assistant" or "system", "call" or "output" of a tool
-	Text string // said, the arguments of a call, or an output
-	Tool string // of a call
+	Role   string        // "user", "assistant" or "system", "call" or "output" of a tool
+	Text   string        // said, the arguments of a call, or an output
+	Tool   string        // of a call
+	Audio  time.Duration // that is remembered of it
+	Images int           // in it
 }
 
 // Last is the newest turn.

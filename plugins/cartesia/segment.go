@@ -3,12 +3,13 @@ package cartesia
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/wire"
@@ -33,7 +34,8 @@ func (d *synthesizer) Open(ctx context.Context) (driver.Stream, error) {
 }
 
 // segment implements driver.Stream: a context of the provider, on a connection that it has alone. The
-// provider ends a context a second after its last audio; text that comes later gets another one.
+// provider ends a context a second after its last audio; text that comes later gets another one, and so
+// does text that was on its way.
 type segment struct {
 	d *synthesizer
 	*wire.Lease
@@ -47,11 +49,14 @@ type segment struct {
 	heard time.Duration // audio until now
 	base  time.Duration // audio of the contexts before
 
-	mu    sync.Mutex
-	ids   []string // of the contexts, the present one last
-	open  bool     // the provider has text in the present one
-	ended bool     // the text is complete
-	over  bool     // Close was called
+	mu      sync.Mutex
+	ids     []string // of the contexts, the present one last
+	open    bool     // the provider has text in the present one
+	began   bool     // audio of the present one has come
+	unheard []string // texts that were sent since the last audio
+	late    int      // messages that the provider refuses, or has refused, and that are sent again
+	ended   bool     // the text is complete
+	over    bool     // Close was called
 }
 
 // Push implements driver.Stream.
@@ -61,13 +66,11 @@ func (s *segment) Push(ctx context.Context, text string) error { return s.send(c
 func (s *segment) CloseSend(ctx context.Context) error { return s.send(ctx, "", false) }
 
 func (s *segment) send(ctx context.Context, text string, more bool) error {
-	select {
-	case s.sem <- struct{}{}:
-		defer func() { <-s.sem }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := s.lock(ctx); err != nil {
+		return err
 	}
-	id, needed, err := s.sending(more)
+	defer func() { <-s.sem }()
+	id, needed, err := s.sending(text, more)
 	if err == nil && needed {
 		err = s.WriteJSON(ctx, s.d.packet(id, text, more))
 	}
@@ -78,8 +81,18 @@ func (s *segment) send(ctx context.Context, text string, more bool) error {
 	return err
 }
 
+// lock makes the caller the only one who sends.
+func (s *segment) lock(ctx context.Context) error {
+	select {
+	case s.sem <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // sending notes what is about to be sent, and says whether it is needed at all.
-func (s *segment) sending(more bool) (id string, needed bool, err error) {
+func (s *segment) sending(text string, more bool) (id string, needed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
@@ -87,6 +100,9 @@ func (s *segment) sending(more bool) (id string, needed bool, err error) {
 	}
 	needed = more || s.open // a context that has ended needs no end
 	s.open, s.ended = needed, !more
+	if text != "" {
+		s.unheard = append(s.unheard, text)
+	}
 	return s.ids[len(s.ids)-1], needed, nil
 }
 
@@ -115,12 +131,13 @@ func (s *segment) Next(ctx context.Context) (*driver.Chunk, error) {
 		if err := s.ReadJSON(ctx, &r); err != nil {
 			return nil, err
 		}
-		if !s.mine(r.ContextID) {
+		if !s.mine(&r) {
 			continue
 		}
 		s.chunk = driver.Chunk{RequestID: r.ContextID}
 		switch r.Type {
 		case "chunk":
+			s.spoken()
 			s.pcm = wire.Samples(s.pcm[:0], r.Data)
 			s.chunk.Frame = audio.Frame{Data: s.pcm, Rate: s.d.o.Rate, Channels: 1}
 			s.heard += s.chunk.Frame.Duration()
@@ -130,7 +147,9 @@ func (s *segment) Next(ctx context.Context) (*driver.Chunk, error) {
 				return &s.chunk, nil
 			}
 		case "done":
-			s.done(r.ContextID)
+			if err := s.done(ctx, r.ContextID); err != nil {
+				return nil, err
+			}
 		case "error":
 			return nil, s.d.refused(&r)
 		}
@@ -161,11 +180,26 @@ func (s *segment) expect(ctx context.Context) error {
 	}
 }
 
-// mine reports whether a message is about this speech, and not about one that was cancelled.
-func (s *segment) mine(id string) bool {
+// mine reports whether a message is about this speech: not about one that was cancelled, nor about a context
+// that is over. That such a one takes nothing any more is known for the texts that were sent again.
+func (s *segment) mine(r *reply) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return id == "" || slices.Contains(s.ids, id)
+	if r.ContextID == "" || r.ContextID == s.ids[len(s.ids)-1] {
+		return true
+	}
+	if r.Type != "error" || !slices.Contains(s.ids, r.ContextID) {
+		return false
+	}
+	s.late--
+	return s.late < 0
+}
+
+// spoken is told of audio.
+func (s *segment) spoken() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.began, s.unheard = true, s.unheard[:0]
 }
 
 // words takes the times of words, which count from the beginning of the context.
@@ -181,18 +215,44 @@ func (s *segment) words(r *reply) {
 	}
 }
 
-// done is told that the provider has ended a context.
-func (s *segment) done(id string) {
+// done is told that the provider has ended a context. Text that it has not spoken came too late, and is sent
+// again.
+func (s *segment) done(ctx context.Context, id string) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer func() { <-s.sem }()
+	next, text, more := s.next(id)
+	if text == "" {
+		return nil
+	}
+	return s.WriteJSON(ctx, s.d.packet(next, text, more))
+}
+
+// next goes over to the next context, if id was the present one and there is need of another one, and
+// returns what it begins with.
+func (s *segment) next(id string) (next, text string, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id != s.ids[len(s.ids)-1] {
-		return
+		return "", "", false
 	}
-	s.open = false
-	if !s.ended {
+	if all := strings.Join(s.unheard, ""); s.began && strings.ContainsFunc(all, sounds) { // else it was silent
+		text = all
+	}
+	s.late += len(s.unheard)
+	if s.ended {
+		s.late++
+	}
+	s.open, s.began, s.unheard = text != "", false, s.unheard[:0]
+	if text != "" || !s.ended {
 		s.ids, s.base = append(s.ids, metrics.NewID("ctx_")), s.heard
 	}
+	return s.ids[len(s.ids)-1], text, !s.ended
 }
+
+// sounds reports whether something may be heard of r.
+func sounds(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) || unicode.IsSymbol(r) }
 
 // reason is the error that a message states of the connection, if any.
 func (d *synthesizer) reason(r *reply) error {
@@ -237,12 +297,10 @@ func (s *segment) Close() error {
 func (s *segment) cancel() error {
 	ctx, stop := context.WithTimeout(context.Background(), cancelLimit)
 	defer stop()
-	select {
-	case s.sem <- struct{}{}:
-		defer func() { <-s.sem }()
-	case <-ctx.Done():
-		return errors.New("a message is stuck")
+	if err := s.lock(ctx); err != nil {
+		return err
 	}
+	defer func() { <-s.sem }()
 	s.mu.Lock()
 	id, open := s.ids[len(s.ids)-1], s.open
 	s.mu.Unlock()

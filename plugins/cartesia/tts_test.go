@@ -19,6 +19,7 @@ import (
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/tts"
+	"github.com/parley-go/parley/tts/driver"
 	"github.com/parley-go/parley/tts/ttstest"
 )
 
@@ -152,6 +153,116 @@ func TestAPauseBeforeTheEnd(t *testing.T) {
 	}
 }
 
+// A text may be on its way when its context expires: the provider refuses it, and it is sent again.
+func TestTextThatComesTooLate(t *testing.T) {
+	for name, tt := range map[string]struct {
+		late []string // is sent after the context has ended, before that is known
+		then []string // is sent when it is known
+		want string
+	}{
+		"one text":      {late: []string{"It is sunny. "}, then: []string{"Bye. "}, want: "Hello there. It is sunny. Bye."},
+		"several texts": {late: []string{"It is sunny. ", "In Rome. "}, want: "Hello there. It is sunny. In Rome."},
+		"none":          {then: []string{"Bye. "}, want: "Hello there. Bye."},
+	} {
+		for _, last := range []string{"end late", "end in time"} {
+			t.Run(name+", "+last, func(t *testing.T) {
+				box, d := speaker(t, fault.Plan{}, TTSOptions{}, cartesiabox.TTSOptions{Expire: time.Millisecond})
+				s, err := d.Open(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				sent := 0
+				push := func(texts ...string) {
+					for _, text := range texts {
+						if err := s.Push(t.Context(), text); err != nil {
+							t.Fatal(err)
+						}
+						sent += len(text)
+					}
+				}
+				var words []string
+				listen := func(n int) {
+					for len(words) < n {
+						c, err := s.Next(t.Context())
+						if err != nil {
+							t.Fatalf("after %q: %v", words, err)
+						}
+						for _, w := range c.Words {
+							words = append(words, w.Text)
+						}
+					}
+				}
+				push("Hello there. ")
+				listen(2)
+				for box.Open() > 0 {
+					time.Sleep(time.Millisecond) // the context expires
+				}
+				push(tt.late...)
+				end := func() {
+					if err := s.CloseSend(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if last == "end late" && len(tt.then) == 0 {
+					end()
+				}
+				listen(2 + len(strings.Fields(strings.Join(tt.late, " "))))
+				push(tt.then...)
+				if last == "end in time" || len(tt.then) > 0 {
+					end()
+				}
+				listen(len(strings.Fields(tt.want)))
+				for err == nil {
+					_, err = s.Next(t.Context())
+				}
+				if !errors.Is(err, io.EOF) || strings.Join(words, " ") != tt.want {
+					t.Errorf("heard %q, then %v", words, err)
+				}
+				if n := box.Characters(); n != int64(sent) {
+					t.Errorf("%d characters are billed, %d were sent", n, sent)
+				}
+			})
+		}
+	}
+}
+
+// A text that is refused although it seems to have been spoken, since audio from before it was only heard after it, is
+// an error as soon as there is more to say: its words are not dropped in silence.
+func TestTextThatIsLostIsAnError(t *testing.T) {
+	box, d := speaker(t, fault.Plan{}, TTSOptions{}, cartesiabox.TTSOptions{Expire: time.Millisecond})
+	s, err := d.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	push := func(text string) {
+		if err := s.Push(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+		for box.Open() > 0 || box.Calls() == 0 {
+			time.Sleep(time.Millisecond) // the context expires, and nobody listens meanwhile
+		}
+	}
+	push("Hello there. ")
+	push("It is sunny. ")
+	push("In Rome. ")
+	heard := 0
+	for err == nil && heard < 2 {
+		var c *driver.Chunk
+		if c, err = s.Next(t.Context()); err == nil {
+			heard += len(c.Words)
+		}
+	}
+	go func() { _ = s.Push(t.Context(), "Bye. ") }()
+	for err == nil {
+		_, err = s.Next(t.Context())
+	}
+	if e := (*model.Error)(nil); !errors.As(err, &e) || e.Status != 400 {
+		t.Errorf("the end is %v", err)
+	}
+}
+
 func TestOptionsOfTTS(t *testing.T) {
 	t.Setenv("CARTESIA_API_KEY", "")
 	if _, err := NewTTS(nil); err == nil || !strings.Contains(err.Error(), "CARTESIA_API_KEY") {
@@ -199,7 +310,8 @@ func FuzzReply(f *testing.F) {
 		}
 		s := &segment{d: d, ids: []string{"c"}}
 		s.words(&r)
-		s.done(r.ContextID)
+		s.next(r.ContextID)
+		s.mine(&r)
 		if d.refused(&r) == nil {
 			t.Error("no error")
 		}

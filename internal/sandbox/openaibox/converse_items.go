@@ -34,6 +34,15 @@ type part struct {
 	Detail     string `json:"detail,omitempty"`
 }
 
+func (it *item) images() (n int) {
+	for _, p := range it.Content {
+		if p.Image != "" {
+			n++
+		}
+	}
+	return n
+}
+
 func (it *item) text() string {
 	var texts []string
 	for _, p := range it.Content {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
-	"slices"
 	"strings"
 	"time"
 
@@ -104,7 +103,8 @@ func (t *converser) begin(a answer) {
 		case "function_call_output":
 			role = "output"
 		}
-		r.Turns = append(r.Turns, sandbox.Turn{Role: role, Text: it.text(), Tool: it.Name})
+		images := it.images()
+		r.Turns = append(r.Turns, sandbox.Turn{Role: role, Text: it.text(), Tool: it.Name, Audio: it.heard + it.spoken, Images: images})
 		switch {
 		case it.heard > 0:
 			in.AudioTokens += tenths(it.heard)
@@ -112,7 +112,7 @@ func (t *converser) begin(a answer) {
 			in.AudioTokens += 2 * tenths(it.spoken)
 		default:
 			in.TextTokens += sandbox.TextTokens(it.text())
-			in.ImageTokens += 85 * int64(len(slices.DeleteFunc(slices.Clone(it.Content), func(p part) bool { return p.Image == "" })))
+			in.ImageTokens += 85 * int64(images)
 		}
 	}
 	in.CachedTokensDetails = &metrics.CachedTokenDetails{TextTokens: min(t.cached.TextTokens, in.TextTokens),

@@ -1,0 +1,75 @@
+package realtimetest
+
+import (
+	"reflect"
+	"time"
+
+	"github.com/parley-go/parley/metrics"
+)
+
+// booked is what was booked, apart from what was estimated.
+func (k *kit) booked() (known, estimated metrics.Usage, guesses int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var sure, unsure metrics.Collector
+	for _, e := range k.events {
+		if e.Head().Source == metrics.Estimated {
+			unsure.Add(e)
+			guesses++
+		} else {
+			sure.Add(e)
+		}
+	}
+	return sure.Usage(), unsure.Usage(), guesses
+}
+
+// usage closes all sessions and compares what was booked with the ledger: what the provider stated is booked as it
+// is, for every model and kind of token.
+func (k *kit) usage() {
+	k.Helper()
+	k.over()
+	var known metrics.Usage
+	var served Served
+	for range 300 { // the provider may still be at it, and the client must not
+		known, _, _ = k.booked()
+		served = k.p.Served()
+		if served.Open == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	timeBooked, timeBilled := connected(known), connected(served.Billed)
+	k.check((timeBooked-timeBilled).Abs() <= k.h.Tolerance, "booked %v of connections, the provider bills %v", timeBooked, timeBilled)
+	got, want := tokens(known), tokens(served.Stated)
+	k.check(reflect.DeepEqual(got, want), "booked %+v\nthe provider stated %+v\nand bills %+v", got, want, tokens(served.Billed))
+	for _, e := range eventsOf[*metrics.Realtime](k) {
+		i := k.m.Info()
+		k.check(e.Label == i.Label && e.Metadata == (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}), "usage is booked on %q %+v", e.Label, e.Metadata)
+		k.check(e.InputTokenDetails.CachedTokens <= e.InputTokens, "cached tokens are not part of the input: %+v", e)
+	}
+}
+
+// connected is the time of connections.
+func connected(u metrics.Usage) (d time.Duration) {
+	for _, m := range u.Models {
+		if l, ok := m.(metrics.LLMUsage); ok {
+			d += l.SessionDuration
+		}
+	}
+	return d
+}
+
+// tokens is usage without the time of connections.
+func tokens(u metrics.Usage) (all []metrics.ModelUsage) {
+	for _, m := range u.Models {
+		if l, ok := m.(metrics.LLMUsage); ok {
+			l.SessionDuration = 0
+			if l == (metrics.LLMUsage{Provider: l.Provider, Model: l.Model}) {
+				continue
+			}
+			m = l
+		}
+		all = append(all, m)
+	}
+	return all
+}
