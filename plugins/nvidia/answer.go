@@ -85,8 +85,11 @@ func (a *answer) begin() {
 		return
 	}
 	a.id, a.item, a.quiet = metrics.NewID("resp_"), metrics.NewID("item_"), 0
-	if a.addressed() { // what he said is not told, but here is its place
-		a.put(&driver.ItemAdded{Item: &chat.Message{Header: chat.Header{ID: metrics.NewID("item_")}, Role: chat.User}})
+	if a.addressed() { // only now it shows that it was a turn; what he said is not told
+		said := &chat.Message{Header: chat.Header{ID: metrics.NewID("item_")}, Role: chat.User}
+		a.put(&driver.SpeechStarted{})
+		a.put(&driver.SpeechStopped{ItemID: said.ID})
+		a.put(&driver.ItemAdded{Item: said})
 	}
 	a.put(&driver.ResponseCreated{ResponseID: a.id})
 	a.put(&driver.MessageStarted{ResponseID: a.id, ItemID: a.item})

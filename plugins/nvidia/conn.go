@@ -50,7 +50,7 @@ type conversation struct {
 	pen ogg.Writer
 	// rest is less than a frame.
 	rest  []int16
-	sent  time.Time   // up to when the audio that was sent reaches
+	sent  time.Time   // when audio was last sent; of silence, when it was due
 	spoke atomic.Bool // the user, since the last answer began
 
 	in     sync.Mutex // held while a message is read
@@ -94,6 +94,7 @@ func (c *conversation) breathe() {
 		c.out.Lock()
 		var err error
 		for err == nil && time.Since(c.sent) > lag {
+			c.sent = c.sent.Add(chunk)
 			err = c.push(ctx, make([]int16, audio.SamplesIn(chunk, opus.Rate)))
 		}
 		c.out.Unlock()
@@ -110,15 +111,12 @@ func (c *conversation) Push(ctx context.Context, f audio.Frame) error {
 	}
 	c.out.Lock()
 	defer c.out.Unlock()
+	c.sent = time.Now()
 	return c.push(ctx, f.Data)
 }
 
 // push sends all whole frames that there are, in one page.
 func (c *conversation) push(ctx context.Context, pcm []int16) error {
-	if now := time.Now(); c.sent.Before(now.Add(-lag)) {
-		c.sent = now
-	}
-	c.sent = c.sent.Add(audio.Samples(len(pcm)).At(opus.Rate))
 	c.rest = append(c.rest, pcm...)
 	var packets [][]byte
 	n := 0

@@ -52,8 +52,8 @@ type RealtimeOptions struct {
 	Front *realtime.ModelOptions
 }
 
-// NewRealtime returns PersonaPlex, which hears and speaks all the time: it finds the user's turns and lets
-// itself be interrupted without telling so. It can neither be asked for an answer nor made to stop, has no tools,
+// NewRealtime returns PersonaPlex, which hears and speaks all the time: it finds the user's turns, which is told
+// when it answers, and lets itself be interrupted, which is not told. It can neither be asked for an answer nor made to stop, has no tools,
 // and does not write down what the user says; a session does so with an STT. What the model is told when it is
 // instructed anew, it is told over a new connection. What it costs is the time of connections, that of your GPU.
 //
