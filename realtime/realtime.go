@@ -47,6 +47,8 @@ type ModelOptions struct {
 	// Timeout bounds the wait for a connection, for the beginning of a generation that was asked for, and
 	// for the next thing that one tells which has begun.
 	Conn model.ConnOptions
+	// TextOnly makes it a model that only writes, although it could speak: somebody else is its voice.
+	TextOnly bool
 }
 
 // Model is a realtime model. It may be shared by all sessions of a process and is safe for concurrent use.
@@ -65,6 +67,9 @@ func New(d driver.Realtime, o *ModelOptions) *Model {
 	m := &Model{d: d, info: d.Info(), caps: d.Capabilities()}
 	if o != nil {
 		m.conn = o.Conn
+		if o.TextOnly {
+			m.caps.AudioOutput, m.caps.Say = false, false
+		}
 	}
 	m.conn = m.conn.Defaults()
 	return m

@@ -96,6 +96,7 @@ func (m *Model) Session(ctx context.Context, o *SessionOptions) (*Session, error
 	if o != nil {
 		s.o = *o
 	}
+	s.o.TextOnly = s.o.TextOnly || !m.caps.AudioOutput
 	s.want = state{instructions: s.o.Instructions, tools: slices.Clone(s.o.Tools), choice: s.o.ToolChoice}
 	s.setConversation(itemsOf(s.o.Context))
 	if m.group != nil {

@@ -183,6 +183,36 @@ func TestRealtimeReplyAndText(t *testing.T) {
 	})
 }
 
+func TestRealtimeWithAVoiceOfItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		m := scripted.New(&scripted.Options{Texts: []string{"Hello"}, Replies: []scripted.Reply{{Text: "Good day."}}})
+		c.opt.Realtime, c.opt.LLM, c.opt.STT, c.opt.VAD = realtime.New(m, &realtime.ModelOptions{TextOnly: true}), nil, nil, nil
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(1.5))
+		c.until(6)
+		c.wantHistory("handoff  -> default_agent", "user: Hello", "assistant: Good day.")
+		if n := len(c.room.Out.Segments()); n != 1 {
+			t.Errorf("%d speeches were heard, want 1", n)
+		}
+		last := c.s.History().Items()[2].(*chat.Message)
+		if last.Metrics.TTS.ModelName == "" || last.Metrics.LLM != (metrics.Metadata{ModelName: "script", ModelProvider: "scripted"}) {
+			t.Errorf("it was thought and said by %+v", last.Metrics)
+		}
+		c.close()
+		c.wantSpent(m)
+		var characters int64
+		for _, u := range c.s.Usage().Models {
+			if u, ok := u.(metrics.TTSUsage); ok {
+				characters = u.CharactersCount
+			}
+		}
+		if characters != int64(len("Good day.")) {
+			t.Errorf("%d characters are booked for the voice", characters)
+		}
+	})
+}
+
 func TestRealtimeTurnsBySession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, m := newRealtimeCall(t, scripted.Options{
