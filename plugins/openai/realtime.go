@@ -196,6 +196,9 @@ func (d *converser) Capabilities() driver.Capabilities {
 	return c
 }
 
+// sees reports whether the service takes images.
+func (d *converser) sees() bool { return !d.flat && d.service != XAI }
+
 // Connect implements driver.Realtime.
 func (d *converser) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, error) {
 	ws, err := wire.Single(ctx, &d.Peer, wire.SocketOptions{URL: d.url, Header: d.header, Reason: wire.Reason(d.ends)})
@@ -209,6 +212,9 @@ func (d *converser) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, 
 	if err := c.open(ctx, s); err != nil {
 		_ = ws.Close()
 		return nil, err
+	}
+	if d.sees() {
+		return seeing{c}, nil
 	}
 	return c, nil
 }

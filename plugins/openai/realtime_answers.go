@@ -21,6 +21,12 @@ func (c *conversation) answers(ctx context.Context, what string, e *conversation
 		if e.Response == nil {
 			return c.d.Protocol("receive", "beginning of an answer without the answer")
 		}
+		if c.d.service == XAI { // which makes one at a time, and does not always say that it gave one up
+			for id := range c.going {
+				c.put(&driver.ResponseDone{ResponseID: id, Status: driver.Cancelled})
+			}
+			clear(c.going)
+		}
 		c.going[e.Response.ID] = true
 		c.put(&driver.ResponseCreated{ResponseID: e.Response.ID, RequestID: c.requested(e.Response)})
 	case "content_part.added":
@@ -63,6 +69,7 @@ func (c *conversation) requested(r *conversationAnswer) string {
 
 // begins tells of a message once.
 func (c *conversation) begins(e *conversationEvent, text bool) {
+	c.settle("")
 	if c.begun[e.ItemID] {
 		return
 	}
@@ -89,6 +96,7 @@ func (c *conversation) completes(e *conversationEvent) {
 
 // ends tells of the end of an answer and its price, and asks for the next one if it had to wait.
 func (c *conversation) ends(ctx context.Context, e *conversationEvent) error {
+	c.settle("")
 	r := e.Response
 	if r == nil {
 		return c.d.Protocol("receive", "end of an answer without the answer")

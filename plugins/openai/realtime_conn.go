@@ -11,6 +11,8 @@ import (
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -29,11 +31,12 @@ type conversation struct {
 	loose        time.Duration     // audio since the last commit
 
 	// Of the goroutine that reads.
-	ready []driver.Event
-	said  map[string]*userItem // what the user says, by item
-	begun map[string]bool      // messages that were told
-	going map[string]bool      // answers
-	pcm   []int16              // of the newest audio
+	ready     []driver.Event
+	said      map[string]*userItem // what the user says, by item
+	unsettled string               // item whose words may still change; "" for none
+	begun     map[string]bool      // messages that were told
+	going     map[string]bool      // answers
+	pcm       []int16              // of the newest audio
 }
 
 // sentUpdate is a change of the session that is on its way.
@@ -56,8 +59,8 @@ const maxRefused = 3
 
 // userItem is what is known of an item of the user.
 type userItem struct {
-	text  string
-	since time.Time
+	text, language string
+	since          time.Time
 }
 
 var (
@@ -68,6 +71,7 @@ var (
 	_ driver.Canceller = (*conversation)(nil)
 	_ driver.Connected = (*conversation)(nil)
 	_ driver.Sayer     = (*conversation)(nil)
+	_ driver.Watcher   = seeing{}
 )
 
 // open makes a fresh connection ready: session.created comes by itself, session.updated is the answer to our
@@ -104,10 +108,12 @@ func (c *conversation) recall(ctx context.Context, h *chat.Context) error {
 	return nil
 }
 
-// What begins the ids of messages that tell in their rest for which request, or which item, they are.
+// What begins the ids of messages that tell in their rest for which request, or which item, they are, and of items
+// that are ours alone.
 const (
 	ofRequest  = "for_"
 	ofDeletion = "del_"
+	ofVideo    = "video_" // begins the ids of items
 )
 
 // send sends a message; id is what errors about it will refer to, "" for nothing.
@@ -216,6 +222,21 @@ func (c *conversation) deleted(id string) string {
 func (c *conversation) Truncate(ctx context.Context, id string, d time.Duration, _ string) error {
 	return c.send(ctx, "", map[string]any{"type": "conversation.item.truncate", "item_id": c.short(id), "content_index": 0, "audio_end_ms": d.Milliseconds()})
 }
+
+// seeing is a conversation with a model that sees.
+type seeing struct{ *conversation }
+
+// PushImage implements driver.Watcher. The service keeps every image, so each is paid for in all later answers.
+func (c seeing) PushImage(ctx context.Context, img *chat.Image) error {
+	p := picture(img)
+	if p == nil {
+		return c.d.Error(model.KindRequest, "push image", errNoPicture)
+	}
+	return c.send(ctx, "", map[string]any{"type": "conversation.item.create", "item": map[string]any{
+		"id": metrics.NewID(ofVideo), "type": "message", "role": string(chat.User), "content": []any{p}}})
+}
+
+var errNoPicture = errors.New("the service takes images as data URLs only")
 
 // StartTurn implements driver.Turner: the service does not want to know.
 func (c *conversation) StartTurn(context.Context) error { return nil }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,12 +22,17 @@ type conversationEvent struct {
 	Delta      string              `json:"delta"`
 	Transcript string              `json:"transcript"`
 	Language   string              `json:"language"`
-	Status     string              `json:"status"` // of a transcript
+	Status     string              `json:"status"`   // of a transcript
+	Logprobs   []logprob           `json:"logprobs"` // of a transcript
 	Usage      json.RawMessage     `json:"usage"`
 	Item       *conversationItem   `json:"item"`
 	Part       *conversationPart   `json:"part"`
 	Response   *conversationAnswer `json:"response"`
 	Error      json.RawMessage     `json:"error"`
+}
+
+type logprob struct {
+	Logprob float64 `json:"logprob"`
 }
 
 type conversationItem struct {
@@ -73,6 +79,9 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 	for len(c.ready) == 0 {
 		m, err := c.Read(ctx)
 		if err != nil {
+			if c.settle(""); len(c.ready) > 0 {
+				break
+			}
 			if c.EndedWell() {
 				return nil, io.EOF
 			}
@@ -135,8 +144,11 @@ func (c *conversation) updated() {
 func (c *conversation) listens(what string, e *conversationEvent) {
 	switch what {
 	case "speech_started":
+		c.settle(e.ItemID)
 		if c.d.script != nil {
-			c.hears(e.ItemID).since = time.Now()
+			if h := c.hears(e.ItemID); h.since.IsZero() { // xAI says it again when the user goes on
+				h.since = time.Now()
+			}
 		}
 		c.put(&driver.SpeechStarted{})
 	case "speech_stopped":
@@ -164,18 +176,22 @@ func (c *conversation) transcribed(what string, e *conversationEvent) error {
 		h.text = e.Transcript
 		t.Text = h.text
 	case "completed":
-		if e.Status == "in_progress" { // xAI's interim
-			h.text = e.Transcript
+		if c.d.service == XAI { // which says so again and again, with or without the status in_progress
+			h.text, h.language = e.Transcript, e.Language
 			t.Text = h.text
+			if e.Status != "in_progress" {
+				c.settle(e.ItemID)
+				c.unsettled = e.ItemID
+			}
 			break
 		}
-		t.Text, t.Final = strings.TrimSpace(e.Transcript), true
+		t.Text, t.Final, t.Confidence = strings.TrimSpace(e.Transcript), true, confidence(e.Logprobs)
 		delete(c.said, e.ItemID)
 		if err := c.paid(e); err != nil {
 			return err
 		}
 	case "failed":
-		t.Final, t.Failed = true, true
+		t.Text, t.Final, t.Failed = strings.TrimSpace(h.text), true, h.text == ""
 		delete(c.said, e.ItemID)
 		c.put(&driver.Error{Err: c.d.refused("transcribe", e.Error, 0)})
 	default:
@@ -183,6 +199,32 @@ func (c *conversation) transcribed(what string, e *conversationEvent) error {
 	}
 	c.put(t)
 	return nil
+}
+
+// settle tells the words of what the user said last, but for the item, as the final ones. xAI may change them until
+// it answers, or hears something else.
+func (c *conversation) settle(but string) {
+	id := c.unsettled
+	if id == "" || id == but {
+		return
+	}
+	c.unsettled = ""
+	h := c.hears(id)
+	delete(c.said, id)
+	c.put(&driver.Transcript{ItemID: id, Text: strings.TrimSpace(h.text), Language: h.language, Final: true, StartedAt: h.since})
+}
+
+// confidence is how sure a transcriber was of its words, 0 to 1; 0 if it does not say, which it does when
+// Extra has "include" with "item.input_audio_transcription.logprobs".
+func confidence(words []logprob) float64 {
+	if len(words) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, w := range words {
+		sum += w.Logprob
+	}
+	return math.Exp(sum / float64(len(words)))
 }
 
 // paid tells what a transcript costs, in tokens or in seconds.
@@ -204,6 +246,9 @@ func (c *conversation) paid(e *conversationEvent) error {
 func (c *conversation) remembers(what string, e *conversationEvent) {
 	switch what {
 	case "item.added":
+		if e.Item != nil && strings.HasPrefix(e.Item.ID, ofVideo) {
+			return // nobody said it
+		}
 		if it := c.chatItem(e.Item); it != nil {
 			c.put(&driver.ItemAdded{After: c.id(e.Previous), Item: it})
 		}

@@ -88,16 +88,24 @@ func (c *conversation) parts(m *chat.Message) (list []map[string]any) {
 		case *chat.Audio:
 			text(p.Transcript)
 		case *chat.Image:
-			if m.Role == chat.User && !c.d.flat {
-				img := map[string]any{"type": "input_image", "image_url": p.URL}
-				if p.Detail != "" {
-					img["detail"] = p.Detail
-				}
+			if img := picture(p); img != nil && m.Role == chat.User && c.d.sees() {
 				list = append(list, img)
 			}
 		}
 	}
 	return list
+}
+
+// picture is an image as the service takes it; nil for one that is only referred to, which it does not fetch.
+func picture(p *chat.Image) map[string]any {
+	if !strings.HasPrefix(p.URL, "data:") {
+		return nil
+	}
+	m := map[string]any{"type": "input_image", "image_url": p.URL}
+	if p.Detail != "" {
+		m["detail"] = p.Detail
+	}
+	return m
 }
 
 // short is an id as the service takes it, which is remembered.

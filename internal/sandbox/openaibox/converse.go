@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/metrics"
 )
@@ -19,6 +21,8 @@ type ConverseOptions struct {
 	Form     Form
 	// Header and Prefix are where the key is; default "Authorization" and "Bearer ".
 	Header, Prefix string
+	// MaxAge is when a session expires; 0 never.
+	MaxAge time.Duration
 	// Pace makes audio come no faster than so many times real time; 0 at once.
 	Pace float64
 	// Seen, if set, gets every message of the client.
@@ -111,6 +115,9 @@ func (t *converser) serve() {
 	t.listenAnew()
 	in := t.ws.Inbox(func(bool, []byte) {})
 	_ = t.send(map[string]any{"type": "session.created", "session": map[string]any{"type": "realtime", "model": t.model}}, false)
+	if t.o.MaxAge > 0 {
+		defer time.AfterFunc(t.o.MaxAge, t.expire).Stop()
+	}
 	for {
 		binary, data, err := in.Next(0)
 		if err != nil {
@@ -145,6 +152,13 @@ func (t *converser) serve() {
 			return
 		}
 	}
+}
+
+// expire ends a session that is too old.
+func (t *converser) expire() {
+	_ = t.send(map[string]any{"type": "error", "error": map[string]any{"type": "invalid_request_error", "code": "session_expired",
+		"message": "Your session hit the maximum duration."}}, false)
+	t.ws.Close(websocket.CloseGoingAway, "")
 }
 
 func (t *converser) send(m map[string]any, content bool) error {

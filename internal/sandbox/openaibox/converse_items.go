@@ -103,15 +103,19 @@ func (t *converser) create(data []byte) error {
 func (t *converser) check(it *item) error {
 	switch it.Type {
 	case "message":
-		allowed := map[string][]string{"user": {"input_text", "input_image"}, "assistant": {"output_text"}, "system": {"input_text"}}[it.Role]
-		if t.o.Form == Older {
-			allowed = map[string][]string{"user": {"input_text"}, "assistant": {"text"}, "system": {"input_text"}}[it.Role]
+		allowed := map[string][]string{"user": {"input_text", "input_image"}, "assistant": {"output_text"}, "system": {"input_text"}}
+		switch t.o.Form {
+		case XAI:
+			allowed["user"] = []string{"input_text"}
+		case Older:
+			allowed = map[string][]string{"user": {"input_text"}, "assistant": {"text"}, "system": {"input_text"}}
 		}
-		if allowed == nil || len(it.Content) == 0 {
+		if allowed[it.Role] == nil || len(it.Content) == 0 {
 			return refuse("invalid_value", "invalid role %q, or no content", it.Role)
 		}
 		for _, p := range it.Content {
-			if !slices.Contains(allowed, p.Type) || p.Text == "" && p.Image == "" {
+			if !slices.Contains(allowed[it.Role], p.Type) || p.Type == "input_image" && !strings.HasPrefix(p.Image, "data:image/") ||
+				p.Type != "input_image" && (p.Text == "" || p.Image != "") || p.Transcript != "" {
 				return refuse("invalid_value", "invalid content %q of %s", p.Type, it.Role)
 			}
 		}

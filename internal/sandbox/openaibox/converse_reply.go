@@ -146,6 +146,10 @@ func (a *answer) run() {
 		a.finish("failed")
 		return
 	}
+	if !a.live() { // cancelled before it was told of, as happens
+		a.finish("cancelled")
+		return
+	}
 	_ = t.send(map[string]any{"type": "response.created", "response": a.object("in_progress", false)}, false)
 	status := cmp.Or(a.reply.Status, "completed")
 	if a.reply.Text != "" && !a.say() {

@@ -2,6 +2,7 @@ package openaibox
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/parley-go/parley/internal/sandbox"
@@ -61,6 +62,7 @@ type common struct {
 	Truncation   json.RawMessage `json:"truncation"`
 	Reasoning    json.RawMessage `json:"reasoning"`
 	Tracing      json.RawMessage `json:"tracing"`
+	Include      []string        `json:"include"`
 }
 
 // presentSession is the object of session.update.
@@ -118,13 +120,14 @@ func (p *presentSession) read(s *session) bool {
 	s.script, s.turns = in.Script, in.Turns
 	s.text = len(p.Modalities) == 1 && p.Modalities[0] == "text"
 	return p.Type == "realtime" && in.Format == sound && out.Format == sound && p.Model != "" &&
-		(s.text || len(p.Modalities) == 1 && p.Modalities[0] == "audio") && p.common.read(s)
+		(s.text || len(p.Modalities) == 1 && p.Modalities[0] == "audio") && limits(p.MaxTokens, out.Speed) && p.common.read(s)
 }
 
 func (p *olderSession) read(s *session) bool {
 	s.script, s.turns = p.Script, p.Turns
 	s.text = len(p.Modalities) == 1 && p.Modalities[0] == "text"
-	return p.InFormat == "pcm16" && p.OutFormat == "pcm16" && (s.text || len(p.Modalities) == 2) && p.Voice != "" && p.common.read(s)
+	return p.InFormat == "pcm16" && p.OutFormat == "pcm16" && (s.text || len(p.Modalities) == 2) && p.Voice != "" &&
+		limits(p.MaxTokens, p.Speed) && p.common.read(s)
 }
 
 func (p *common) read(s *session) bool {
@@ -134,8 +137,26 @@ func (p *common) read(s *session) bool {
 			return false
 		}
 	}
-	t := s.turns
-	return t == nil || t.Type == "semantic_vad" || t.Type == "server_vad" && t.Threshold > 0 && t.Silence > 0
+	return true
+}
+
+// valid reports whether the provider would take it.
+func (t *turnDetection) valid() bool {
+	switch {
+	case t == nil:
+		return true
+	case t.Type == "semantic_vad":
+		return slices.Contains([]string{"", "auto", "low", "medium", "high"}, t.Eagerness) && t.Threshold == 0 && t.Prefix == 0 && t.Silence == 0
+	default:
+		return t.Type == "server_vad" && t.Threshold > 0 && t.Threshold <= 1 && t.Prefix >= 0 && t.Silence > 0 && t.Eagerness == ""
+	}
+}
+
+// limits reports whether a limit of tokens and a speed are allowed, where they are given.
+func limits(tokens json.RawMessage, speed float64) bool {
+	var n int
+	ok := len(tokens) == 0 || string(tokens) == `"inf"` || json.Unmarshal(tokens, &n) == nil && n >= 1 && n <= 4096
+	return ok && (speed == 0 || speed >= 0.25 && speed <= 1.5)
 }
 
 // update takes a session object.
@@ -172,7 +193,7 @@ func (t *converser) update(data []byte) error {
 	if err != nil {
 		return refuse("invalid_session", "%s", err.Error())
 	}
-	if !allowed {
+	if !allowed || !s.turns.valid() {
 		return refuse("invalid_session", "invalid session")
 	}
 	t.session, t.ready = s, true
