@@ -25,6 +25,7 @@ import (
 	"github.com/parley-go/parley/plugins/sarvam"
 	"github.com/parley-go/parley/plugins/soniox"
 	"github.com/parley-go/parley/plugins/speechmatics"
+	"github.com/parley-go/parley/plugins/ultravox"
 	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/stt"
 	"github.com/parley-go/parley/tts"
@@ -120,6 +121,8 @@ func All() []Model {
 			func(k string) (any, error) { return soniox.NewSTT(&soniox.STTOptions{APIKey: k}) }, "finds turns; preflight"},
 		{"speechmatics", "NewSTT", "STT", "SPEECHMATICS_API_KEY, SPEECHMATICS_RT_URL", "audio, " + measured,
 			func(k string) (any, error) { return speechmatics.NewSTT(&speechmatics.STTOptions{APIKey: k}) }, "finds turns"},
+		{"ultravox", "NewRealtime", "Realtime", "ULTRAVOX_API_KEY, ULTRAVOX_BASE_URL", "time of connections, " + measured,
+			func(k string) (any, error) { return ultravox.NewRealtime(&ultravox.RealtimeOptions{APIKey: k}) }, ""},
 	}
 	return list
 }

@@ -39,3 +39,12 @@ func (p *plans) take(mine func(fault.Kind) bool) fault.Kind {
 func ofConnection(f fault.Kind) bool { return f == fault.Refuse }
 
 func ofRequest(f fault.Kind) bool { return !ofConnection(f) && f != fault.TLSFailure }
+
+// ofOpening reports whether f strikes before anything is answered.
+func ofOpening(f fault.Kind) bool {
+	switch f {
+	case fault.SlowDial, fault.CloseEarly, fault.Unauthorized, fault.RateLimit, fault.ServerError:
+		return true
+	}
+	return false
+}

@@ -33,7 +33,7 @@ const maxGRPC = 4 << 20
 // it accepts, take sees each message of the client as it comes, and serve answers. Clients may send before
 // they get an answer, so that SlowDial takes what comes and says nothing.
 func (s *Server) HandleGRPC(method string, begin func(*Call) (take func(m []byte), serve func(*GRPC))) {
-	s.handle("POST "+method, func(c *Call) bool {
+	s.handle("POST "+method, ofRequest, func(c *Call) bool {
 		c.grpc = true
 		return c.Fault != fault.SlowDial && c.Fault != fault.Silence && c.strike()
 	}, func(c *Call) {

@@ -160,13 +160,21 @@ func (s *Server) Close() error {
 
 // Handle serves the calls of pattern, which is one of http.ServeMux. The faults of requests strike
 // before h; those of streams are left to the Call.
-func (s *Server) Handle(pattern string, h func(*Call)) { s.handle(pattern, (*Call).strike, h) }
+func (s *Server) Handle(pattern string, h func(*Call)) {
+	s.handle(pattern, ofRequest, (*Call).strike, h)
+}
 
-func (s *Server) handle(pattern string, strike func(*Call) bool, h func(*Call)) {
+// HandleFirst is Handle for a request that only says where the answers are to be had: their faults are left to
+// the calls there.
+func (s *Server) HandleFirst(pattern string, h func(*Call)) {
+	s.handle(pattern, ofOpening, (*Call).strike, h)
+}
+
+func (s *Server) handle(pattern string, mine func(fault.Kind) bool, strike func(*Call) bool, h func(*Call)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		s.wg.Add(1)
 		defer s.wg.Done()
-		c := &Call{Server: s, W: w, R: r, Fault: s.plans.take(ofRequest)}
+		c := &Call{Server: s, W: w, R: r, Fault: s.plans.take(mine)}
 		c.end = s.Begin()
 		defer func() { c.end() }()
 		if !strike(c) {
@@ -177,7 +185,7 @@ func (s *Server) handle(pattern string, strike func(*Call) bool, h func(*Call)) 
 
 // HandleSocket is Handle for a websocket: Silence strikes its streams, and not its opening.
 func (s *Server) HandleSocket(path string, h func(*Call, *Socket), accept func(*Call) bool) {
-	s.handle("GET "+path, func(c *Call) bool { return c.Fault != fault.Silence && c.strike() }, func(c *Call) {
+	s.handle("GET "+path, ofRequest, func(c *Call) bool { return c.Fault != fault.Silence && c.strike() }, func(c *Call) {
 		if !accept(c) {
 			return
 		}

@@ -1,0 +1,424 @@
+package ultravox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/parley-go/parley/internal/modeltest"
+	"github.com/parley-go/parley/internal/sandbox"
+	"github.com/parley-go/parley/internal/sandbox/ultravoxbox"
+	"github.com/parley-go/parley/internal/teller"
+	"github.com/parley-go/parley/llm/chat"
+	llm "github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime/driver"
+)
+
+func newCall(t testing.TB) *call {
+	d, err := newRealtime(&RealtimeOptions{APIKey: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &call{d: d, t: teller.New(defaultOutput, false), tools: map[string]bool{}, past: -1}
+}
+
+// told is what c has to tell.
+func (c *call) told() (all []driver.Event) {
+	for {
+		e, err := c.t.Next(context.Background(), func(context.Context) error { return io.EOF })
+		if err != nil {
+			return all
+		}
+		all = append(all, e)
+	}
+}
+
+func (c *call) gets(t testing.TB, messages ...string) {
+	for _, m := range messages {
+		var e event
+		if err := json.Unmarshal([]byte(m), &e); err != nil {
+			t.Fatal(err)
+		}
+		c.take(&e)
+	}
+}
+
+const (
+	listening = `{"type":"state","state":"listening"}`
+	thinking  = `{"type":"state","state":"thinking"}`
+	speaking  = `{"type":"state","state":"speaking"}`
+	started   = `{"type":"user_started_speaking"}`
+	stopped   = `{"type":"user_stopped_speaking"}`
+	clears    = `{"type":"playback_clear_buffer"}`
+	yes       = `{"type":"transcript","role":"agent","medium":"voice","delta":"Yes","final":false,"ordinal":2}`
+	yesDone   = `{"type":"transcript","role":"agent","medium":"voice","text":"Yes.","final":true,"ordinal":2}`
+	again     = `{"type":"transcript","role":"agent","medium":"voice","delta":"Well","final":false,"ordinal":4}`
+	hello     = `{"type":"transcript","role":"user","medium":"voice","text":"Hello. ","final":true,"ordinal":1}`
+)
+
+func TestEvents(t *testing.T) {
+	answer := []string{"created a for ", "message b of a text=false", `text b "Yes"`}
+	for _, c := range []struct {
+		name string
+		got  []string
+		want []string
+	}{
+		{"turn", []string{`{"type":"call_started","callId":"c"}`, listening, started, stopped, thinking, speaking, yes, hello, yesDone, listening, yesDone, `{"type":"pong"}`},
+			[]string{"speech started", "speech stopped a", "created b for ", "message c of b text=false", `text c "Yes"`, `heard a "Hello."  final=true`,
+				`text c "."`, "whole c", "done b for  completed"}},
+		{"turn that was not announced", []string{thinking, yes, listening},
+			[]string{"speech started", "speech stopped a", "created b for ", "message c of b text=false", `text c "Yes"`, "whole c", "done b for  completed"}},
+		{"turn that comes to nothing", []string{started, stopped, thinking, listening},
+			[]string{"speech started", "speech stopped a", "created b for ", "done b for  completed"}},
+		{"speaking without thinking", []string{speaking, yes, `{"type":"state","state":"idle"}`}, append(answer[:3:3], "whole b", "done a for  completed")},
+		{"interruption", []string{speaking, yes, started, clears, listening, stopped},
+			append(answer[:3:3], "speech started", "interrupted a", "whole b", "done a for  cancelled", "speech stopped c")},
+		{"interruption that was not announced", []string{speaking, yes, clears, listening},
+			append(answer[:3:3], "speech started", "interrupted a", "whole b", "done a for  cancelled")},
+		{"sound that does not interrupt", []string{speaking, yes, started, stopped, listening}, append(answer[:3:3], "whole b", "done a for  completed")},
+		{"speech that begins before the end", []string{speaking, yes, started, listening, stopped},
+			append(answer[:3:3], "whole b", "done a for  completed", "speech started", "speech stopped c")},
+		{"one answer after the other", []string{speaking, yes, thinking, again, listening},
+			append(answer[:3:3], "speech started", "speech stopped c", "whole b", "done a for  completed",
+				"created d for ", "message e of d text=false", `text e "Well"`, "whole e", "done d for  completed")},
+		{"call", []string{speaking, yes, `{"type":"client_tool_invocation","toolName":"f","invocationId":"i","parameters":{"x":1}}`, listening},
+			append(answer[:3:3], `call of a: i f({"x":1})`, "whole b", "done a for  completed")},
+		{"call without parameters", []string{`{"type":"client_tool_invocation","toolName":"f","invocationId":"i"}`},
+			[]string{"created a for ", "call of a: i f({})", "done a for  completed"}},
+		{"written answer", []string{`{"type":"transcript","role":"agent","medium":"text","delta":"Yes","final":false,"ordinal":2}`,
+			`{"type":"transcript","role":"agent","medium":"text","text":"Yes","final":true,"ordinal":2}`}, append(answer[:3:3], "whole b", "done a for  completed")},
+		{"the user in pieces", []string{`{"type":"transcript","role":"user","medium":"voice","delta":"I","ordinal":1}`,
+			`{"type":"transcript","role":"user","medium":"voice","delta":" am","final":true,"ordinal":1}`, `{"type":"transcript","role":"user","final":true}`},
+			[]string{`heard a "I"  final=false`, `heard a "I am"  final=true`}},
+		{"text of another client", []string{`{"type":"transcript","role":"user","medium":"text","text":"Hi","final":true,"ordinal":1}`}, []string{`heard a "Hi"  final=true`}},
+	} {
+		x := newCall(t)
+		x.gets(t, c.got...)
+		if got := modeltest.Told(x.told()); !slices.Equal(got, c.want) {
+			t.Errorf("%s: told %q\nwant %q", c.name, got, c.want)
+		}
+	}
+}
+
+// An answer that we stopped is no word of the user, and the next one is for him again.
+func TestCancelledAnswer(t *testing.T) {
+	var sent []map[string]any
+	c, _ := joined(t, ultravoxbox.Options{Seen: func(f map[string]any) { sent = append(sent, f) }}, fault.Always(fault.Slow), &driver.Setup{})
+	ctx := t.Context()
+	if err := c.Generate(ctx, &driver.Request{ID: "r"}); err != nil {
+		t.Fatal(err)
+	}
+	var all []driver.Event
+	next := func(want string) {
+		t.Helper()
+		for {
+			e, err := c.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a, ok := e.(*driver.Audio); ok {
+				a.Frame = a.Frame.Clone()
+			}
+			all = append(all, e)
+			lines := modeltest.Told(all)
+			if strings.HasPrefix(lines[len(lines)-1], want) {
+				return
+			}
+		}
+	}
+	next("audio")
+	if err := c.Cancel(ctx); err != nil {
+		t.Fatal(err)
+	}
+	next("done")
+	for _, line := range modeltest.Told(all) {
+		if strings.HasPrefix(line, "speech") || strings.HasPrefix(line, "interrupted") {
+			t.Errorf("told %q", line)
+		}
+	}
+	if line := modeltest.Told(all)[len(all)-1]; line != "done a for r cancelled" {
+		t.Errorf("the end is %q", line)
+	}
+	if err := c.Say(ctx, &driver.Request{ID: "s"}, "Good evening."); err != nil {
+		t.Fatal(err)
+	}
+	next("done")
+	if line := modeltest.Told(all)[len(all)-1]; line != "done c for s completed" {
+		t.Errorf("the end is %q", line)
+	}
+	_ = c.Close()
+	want := []map[string]any{
+		{"type": "user_text_message", "text": "", "urgency": "soon"},
+		{"type": "user_text_message", "text": "", "urgency": "immediate", "deferResponse": true},
+		{"type": "forced_agent_message", "content": "Good evening.", "urgency": "soon"},
+	}
+	if !reflect.DeepEqual(sent, want) {
+		t.Errorf("sent %v", sent)
+	}
+}
+
+// joined is a call on a sandbox.
+func joined(t testing.TB, bo ultravoxbox.Options, p fault.Plan, s *driver.Setup) (*call, *sandbox.Server) {
+	t.Helper()
+	box := sandbox.Start(t, p)
+	d := on(t, box, bo, RealtimeOptions{})
+	if s.History == nil {
+		s.History = &chat.Context{}
+	}
+	c, err := d.Connect(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.(*call), box
+}
+
+// What is written is put behind what was said, its echo is no turn of the user, and what cannot be added is named.
+func TestAdd(t *testing.T) {
+	var sent []map[string]any
+	c, _ := joined(t, ultravoxbox.Options{Seen: func(f map[string]any) { sent = append(sent, f) }}, fault.Plan{}, &driver.Setup{})
+	items := []driver.Item{
+		{First: true, Item: message1(chat.User, "u", "Hi")}, {After: "u", Item: message1(chat.Assistant, "a", "Hello")},
+		{After: "a", Item: message1(chat.System, "s", "Be brief.")}, {After: "s", Item: message1(chat.User, "e", " ")},
+		{After: "s", Silent: true, Item: &chat.FunctionCallOutput{Header: chat.Header{ID: "o"}, CallID: "lost", Name: "f", Output: "1"}},
+	}
+	var left *driver.UnsupportedItems
+	if err := c.Add(t.Context(), items); !errors.As(err, &left) || !slices.Equal(left.IDs, []string{"a", "e"}) {
+		t.Errorf("Add: %v", err)
+	}
+	if err := c.Generate(t.Context(), &driver.Request{ID: "r", Instructions: "Wave."}); err != nil {
+		t.Fatal(err)
+	}
+	var all []driver.Event
+	for {
+		e, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+		if _, ok := e.(*driver.ResponseDone); ok {
+			break
+		}
+	}
+	for i, want := range []string{`added u after  "Hi"`, `added s after u "Be brief."`, "added o after s"} {
+		if line := modeltest.Told(all)[i]; line != want {
+			t.Errorf("told %q, want %q", line, want)
+		}
+	}
+	for _, line := range modeltest.Told(all) {
+		if strings.HasPrefix(line, "heard") {
+			t.Errorf("told %q", line)
+		}
+	}
+	_ = c.Close()
+	text := func(text, urgency string) map[string]any {
+		return map[string]any{"type": "user_text_message", "text": text, "urgency": urgency}
+	}
+	want := []map[string]any{
+		text("Hi", "later"), text("<instruction>Be brief.</instruction>", "later"),
+		text("<instruction>The tool f returned: 1</instruction>", "later"), text("<instruction>Wave.</instruction>", "soon"),
+	}
+	if !reflect.DeepEqual(sent, want) {
+		t.Errorf("sent %v", sent)
+	}
+}
+
+func message1(role chat.Role, id, text string) *chat.Message {
+	m := chat.NewMessage(role, text)
+	m.ID = id
+	return m
+}
+
+// A call begins with what was said, and with what was asked for.
+func TestRequest(t *testing.T) {
+	past := &chat.Context{}
+	past.Add(message1(chat.User, "1", "Hi"), message1(chat.Assistant, "2", "Hello"), message1(chat.Developer, "3", "Be brief."),
+		&chat.FunctionCall{Header: chat.Header{ID: "4"}, CallID: "c", Name: "f", Arguments: "{}"},
+		&chat.FunctionCallOutput{Header: chat.Header{ID: "5"}, CallID: "c", Output: "1"},
+		&chat.FunctionCall{Header: chat.Header{ID: "6"}, CallID: "open", Name: "f", Arguments: "{}"},
+		&chat.FunctionCallOutput{Header: chat.Header{ID: "7"}, CallID: "lost", Output: "1"})
+	tool := llm.ToolSpec{Name: "f", Description: "F.", Parameters: json.RawMessage(
+		`{"type":"object","properties":{"b":{"type":"string"},"a":{"$ref":"#/$defs/A"}},"required":["a"],"$defs":{"A":{"type":"integer"}}}`)}
+	d, err := newRealtime(&RealtimeOptions{
+		APIKey: "k", Language: "de", Temperature: opt.Some(0.5), MaxDuration: 90 * time.Second, ToolTimeout: 1500 * time.Millisecond,
+		Turns: RealtimeTurns{EndpointDelay: 640 * time.Millisecond, Threshold: 0.2}, Extra: map[string]any{"recordingEnabled": true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &driver.Setup{Instructions: "Be kind.", Tools: []llm.ToolSpec{tool, {Name: "g"}}, History: past, TextOnly: true,
+		ToolChoice: llm.ToolChoice{Mode: llm.ToolFunction, Function: "f"}}
+	raw, _ := json.Marshal(d.request(s))
+	var got, want map[string]any
+	_ = json.Unmarshal(raw, &got)
+	_ = json.Unmarshal([]byte(`{"model":"ultravox-v0.7","voice":"Mark","languageHint":"de","temperature":0.5,"maxDuration":"90s",
+		"firstSpeakerSettings":{"user":{}},"initialOutputMedium":"MESSAGE_MEDIUM_TEXT","recordingEnabled":true,
+		"medium":{"serverWebSocket":{"inputSampleRate":16000,"outputSampleRate":24000,"clientBufferSizeMs":30000,
+			"dataMessages":{"userStartedSpeaking":true,"userStoppedSpeaking":true}}},
+		"vadSettings":{"turnEndpointDelay":"0.64s","frameActivationThreshold":0.2},
+		"selectedTools":[{"temporaryTool":{"modelToolName":"f","description":"F.","timeout":"1.5s","client":{},"dynamicParameters":[
+			{"name":"a","location":"PARAMETER_LOCATION_BODY","required":true,"schema":{"$ref":"#/$defs/A","$defs":{"A":{"type":"integer"}}}},
+			{"name":"b","location":"PARAMETER_LOCATION_BODY","required":false,"schema":{"type":"string"}}]}}],
+		"initialMessages":[{"role":"MESSAGE_ROLE_USER","text":"Hi"},{"role":"MESSAGE_ROLE_AGENT","text":"Hello"},
+			{"role":"MESSAGE_ROLE_USER","text":"<instruction>Be brief.</instruction>"},
+			{"role":"MESSAGE_ROLE_TOOL_CALL","text":"{}","invocationId":"c","toolName":"f"},
+			{"role":"MESSAGE_ROLE_TOOL_RESULT","text":"1","invocationId":"c","toolName":"f"}]}`), &want)
+	want["systemPrompt"] = "Be kind.\n\n" + about
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("request is %v\nwant %v", got, want)
+	}
+	if c := d.Capabilities(); c.MaxAge != 90*time.Second || !c.BilledByTime || c.ClientTurns || c.MutableInstructions || c.Truncation {
+		t.Errorf("capabilities are %+v", c)
+	}
+	s.ToolChoice = llm.ToolChoice{Mode: llm.ToolNone}
+	if _, ok := d.request(s)["selectedTools"]; ok {
+		t.Error("tools are offered that must not be called")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	t.Setenv("ULTRAVOX_API_KEY", "")
+	t.Setenv("ULTRAVOX_BASE_URL", "ftp://x")
+	for want, o := range map[string]*RealtimeOptions{
+		"ULTRAVOX_API_KEY": nil,
+		"base URL":         {APIKey: "k"},
+		"ExternalVoice":    {APIKey: "k", Voice: "a", ExternalVoice: map[string]any{"lmnt": 1}},
+	} {
+		if _, err := NewRealtime(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error is %v, want %s", err, want)
+		}
+	}
+	t.Setenv("ULTRAVOX_API_KEY", "k")
+	t.Setenv("ULTRAVOX_BASE_URL", "https://example.com/v")
+	d, err := newRealtime(&RealtimeOptions{ExternalVoice: map[string]any{"lmnt": map[string]any{"voiceId": "x"}}, Header: http.Header{"X-Team": {"a"}}})
+	if err != nil || d.base.String() != "https://example.com/v" || d.head.Get("X-Api-Key") != "k" || d.head.Get("X-Team") != "a" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if r := d.request(&driver.Setup{History: &chat.Context{}}); r["voice"] != nil || r["externalVoice"] == nil {
+		t.Errorf("request is %v", r)
+	}
+}
+
+// Errors say what the provider said, and are typed.
+func TestRefusedCalls(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		answer string
+		want   string
+		kind   model.ErrorKind
+		again  bool
+	}{
+		{402, `{"detail":"no money for secret-key"}`, "no money for [key]", model.KindStatus, false},
+		{400, `{"voice": ["no such voice"]}`, `{"voice":["no such voice"]}`, model.KindStatus, false},
+		{503, `<html>`, "503", model.KindStatus, true},
+		{201, `{`, "cannot be read", model.KindProtocol, true},
+		{201, `{"joinUrl":"https://x"}`, "websocket", model.KindProtocol, true},
+		{201, `{"joinUrl":"ws://127.0.0.1:1/secret"}`, "refused", model.KindConnection, true},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			_, _ = io.WriteString(w, c.answer)
+		}))
+		d, err := newRealtime(&RealtimeOptions{APIKey: "secret-key", BaseURL: s.URL, HTTP: s.Client()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Connect(t.Context(), &driver.Setup{History: &chat.Context{}})
+		var e *model.Error
+		if !errors.As(err, &e) || e.Kind != c.kind || e.Retryable() != c.again || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%d %s: %v", c.status, c.answer, err)
+		}
+		s.Close()
+	}
+}
+
+// A websocket in the clear is not joined when the call was made in secret.
+func TestInsecureCall(t *testing.T) {
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"joinUrl":"ws://127.0.0.1:1/x"}`)
+	}))
+	defer s.Close()
+	d, err := newRealtime(&RealtimeOptions{APIKey: "secret-key", BaseURL: s.URL, HTTP: s.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Connect(t.Context(), &driver.Setup{History: &chat.Context{}}); err == nil || !strings.Contains(err.Error(), "no secure websocket") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// Each connection that was made is told of: that of the request, and the websocket.
+func TestConnections(t *testing.T) {
+	var log modeltest.Log
+	box := sandbox.Start(t, fault.Plan{})
+	d := on(t, box, ultravoxbox.Options{}, RealtimeOptions{HTTP: &http.Client{Transport: &http.Transport{}}})
+	for range 2 {
+		c, err := d.Connect(log.Context(t.Context()), &driver.Setup{History: &chat.Context{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took, reused := c.(driver.Connected).Acquired(); took <= 0 || reused {
+			t.Errorf("acquired after %v, reused %v", took, reused)
+		}
+		_ = c.Close()
+	}
+	d.HTTP.CloseIdleConnections()
+	var reused []bool
+	for _, e := range modeltest.Events[*metrics.Connection](&log) {
+		reused = append(reused, e.Reused)
+		if e.Kind != "realtime" || e.Metadata.ModelProvider != "ultravox" {
+			t.Errorf("event %+v", e)
+		}
+	}
+	if !slices.Equal(reused, []bool{false, false, true, false}) {
+		t.Errorf("connections were reused: %v", reused)
+	}
+}
+
+// Silence of the provider is no answer; the end of a call is told in order.
+func TestEndOfCall(t *testing.T) {
+	c, box := joined(t, ultravoxbox.Options{}, fault.Plan{}, &driver.Setup{})
+	box.HangUp()
+	if e, err := c.Next(t.Context()); !errors.Is(err, io.EOF) {
+		t.Errorf("told %v, %v", e, err)
+	}
+}
+
+func FuzzEvent(f *testing.F) {
+	for _, m := range []string{thinking, yes, yesDone, hello, clears, started, `{"type":"client_tool_invocation","invocationId":"i","parameters":[]}`} {
+		f.Add(m, listening)
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		c := newCall(t)
+		for _, m := range []string{a, b} {
+			var e event
+			if json.Unmarshal([]byte(m), &e) == nil {
+				c.take(&e)
+			}
+		}
+		open := map[string]bool{}
+		for _, e := range c.told() {
+			switch e := e.(type) {
+			case *driver.ResponseCreated:
+				open[e.ResponseID] = true
+			case *driver.ResponseDone:
+				delete(open, e.ResponseID)
+			}
+			if len(open) > 1 {
+				t.Error("two answers at once")
+			}
+		}
+	})
+}
