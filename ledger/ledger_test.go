@@ -189,6 +189,43 @@ func TestOneWriterOnly(t *testing.T) {
 	closeNow(t, open(t, path, Options{}))
 }
 
+// A link and what it leads to are one ledger: it has one writer, and its older files are found from both.
+func TestALinkToALedger(t *testing.T) {
+	dir, at := t.TempDir(), t.TempDir()
+	path, link := filepath.Join(dir, "ledger"), filepath.Join(at, "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip(err)
+	}
+	l := open(t, link, Options{MaxSize: 1})
+	if _, err := Open(path, Options{}); !errors.Is(err, ErrInUse) {
+		t.Errorf("a second writer: %v", err)
+	}
+	for i := range 3 {
+		l.Record(t.Context(), event("s", fmt.Sprint(i), 1))
+		if err := l.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeNow(t, l)
+	if left, _ := filepath.Glob(filepath.Join(at, "*")); len(left) != 1 {
+		t.Errorf("beside the link are %q", left)
+	}
+	for _, p := range []string{path, link} {
+		n := 0
+		for r, err := range Read(p) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Event != nil {
+				n++
+			}
+		}
+		if n != 3 {
+			t.Errorf("%s has %d events", p, n)
+		}
+	}
+}
+
 func ids(all []*Session) (out []string) {
 	for _, s := range all {
 		out = append(out, fmt.Sprintf("%s%d%v", s.SessionID, len(s.Events), s.End != nil))

@@ -65,6 +65,7 @@ type file struct {
 // files lists the files of a ledger in order. The one that is being written is opened first: when it is
 // renamed meanwhile, it is seen once all the same.
 func files(path string) ([]*file, error) {
+	path = resolve(path)
 	var all []*file
 	last, err := os.Open(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -102,6 +103,21 @@ func files(path string) ([]*file, error) {
 		all = append(all, &file{path: path, f: last})
 	}
 	return all, nil
+}
+
+// resolve follows links, also one to a file that is not there yet.
+func resolve(path string) string {
+	for range 40 { // more is a circle
+		to, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(filepath.Dir(path), to)
+		}
+		path = to
+	}
+	return path
 }
 
 func closeAll(files []*file) {

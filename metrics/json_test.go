@@ -250,3 +250,28 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 }
+
+// A clock that is wrong, or a number that has run over, must not cost the event.
+func TestWhatIsOutOfReasonCanBeReadAgain(t *testing.T) {
+	for _, at := range []time.Time{time.Date(99999, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(-9999, 1, 1, 0, 0, 0, 1, time.UTC), time.Unix(maxSeconds, 999), time.Unix(-maxSeconds, 1)} {
+		for _, d := range []time.Duration{math.MaxInt64, math.MinInt64, maxSeconds*time.Second + 1} {
+			b, err := json.Marshal(&TTS{Header: Header{Timestamp: at}, CharactersCount: 4, AudioDuration: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := Decode(b)
+			if err != nil || e.(*TTS).CharactersCount != 4 || (e.(*TTS).AudioDuration > 0) != (d > 0) || e.Head().Timestamp.After(time.Unix(0, 0)) != at.After(time.Unix(0, 0)) {
+				t.Errorf("%s: %v, %v", b, e, err)
+			}
+		}
+	}
+	for _, f := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64} {
+		b, err := json.Marshal(&LLM{CompletionTokens: 5, TokensPerSecond: f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, err := Decode(b); err != nil || e.(*LLM).CompletionTokens != 5 {
+			t.Errorf("%s: %v, %v", b, e, err)
+		}
+	}
+}

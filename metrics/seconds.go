@@ -32,7 +32,9 @@ func appendSeconds(b []byte, negative bool, sec, nsec uint64) []byte {
 	return append(b, strings.TrimRight(string(frac[:]), "0")...)
 }
 
+// appendDuration writes d; one that no reader would believe is cut to what they take.
 func appendDuration(b []byte, d time.Duration) []byte {
+	d = min(max(d, -maxSeconds*time.Second), maxSeconds*time.Second)
 	n := uint64(d)
 	if d < 0 {
 		n = -n
@@ -40,12 +42,15 @@ func appendDuration(b []byte, d time.Duration) []byte {
 	return appendSeconds(b, d < 0, n/1e9, n%1e9)
 }
 
-// appendTime writes Unix seconds; the zero time is 0.
+// appendTime writes Unix seconds; the zero time is 0, and one out of reason is cut as by appendDuration.
 func appendTime(b []byte, t time.Time) []byte {
 	if t.IsZero() {
 		return append(b, '0')
 	}
 	sec, nsec := t.Unix(), int64(t.Nanosecond())
+	if sec >= maxSeconds || sec < -maxSeconds {
+		sec, nsec = min(max(sec, -maxSeconds), maxSeconds), 0
+	}
 	if sec >= 0 {
 		return appendSeconds(b, false, uint64(sec), uint64(nsec))
 	}

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,7 +96,7 @@ func (o *outbox) close() error {
 // put stores a report for good and tries to send it, unless the receiver is being left alone for now. When
 // it returns nil the report will not get lost.
 func (o *outbox) put(ctx context.Context, id string, data []byte) error {
-	name := fmt.Sprintf("%013d-%s.json", time.Now().UnixMilli(), safe(id))
+	name := fmt.Sprintf("%013d%s", time.Now().UnixMilli(), suffix(id))
 	if err := replace(filepath.Join(o.dir, name), data, 0o600); err != nil {
 		if serr := o.send(ctx, data); serr != nil {
 			return fmt.Errorf("it can be neither stored nor sent: %w", errors.Join(err, serr))
@@ -111,6 +112,18 @@ func (o *outbox) put(ctx context.Context, id string, data []byte) error {
 	defer context.AfterFunc(o.ctx, cancel)()
 	o.settle(name, o.send(ctx, data), ctx.Err() != nil)
 	return nil
+}
+
+// suffix is how the names of reports with this id end, behind the time.
+func suffix(id string) string { return "-" + safe(id) + ".json" }
+
+// has reports whether a report with this id waits.
+func (o *outbox) has(id string) bool {
+	entries, err := os.ReadDir(o.dir)
+	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		ms, ok := strings.CutSuffix(e.Name(), suffix(id))
+		return ok && !strings.Contains(ms, "-")
+	})
 }
 
 // run tries again what waits.

@@ -49,7 +49,8 @@ const (
 // is tried again after the next start. Requests are signed as Standard Webhooks are, see Verify, and have
 // the same id, also as Idempotency-Key, whenever the report of a session comes again.
 //
-// A report counts as delivered when it is in the outbox.
+// A report counts as delivered when it is in the outbox. One that was made from a ledger does not join one of the
+// same session that waits there.
 func Webhook(url string, o WebhookOptions) Sink {
 	w := &webhook{to: url, o: o}
 	host, err := webhookHost(url)
@@ -133,6 +134,9 @@ func (w *webhook) deliver(ctx context.Context, d *document) error {
 	box := w.get()
 	if box == nil {
 		return errors.New("the outbox is closed")
+	}
+	if d.Recovered && box.has(ID(d.Report)) {
+		return nil
 	}
 	data, err := d.json()
 	if err != nil {

@@ -344,6 +344,35 @@ func TestOutboxSurvivesRestarts(t *testing.T) {
 	})
 }
 
+// A process that dies while it posts leaves the report in the outbox, and in the ledger: it is posted once all the same.
+func TestRecoveredReportDoesNotJoinTheWholeOneInTheOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r := newReceiver(t)
+		r.answer = func(string, int, *http.Request) (int, map[string]string, error) {
+			return 0, nil, errors.New("connection refused")
+		}
+		c := r.open(dir)
+		r.put(c, "a", "b-a")
+		again := func(c *Courier, id string) {
+			t.Helper()
+			if err := c.Deliver(t.Context(), &session.Report{SessionID: id, Recovered: true}, nil, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		again(c, "a")
+		closeCourier(t, c)
+		c = r.open(dir)
+		again(c, "a")
+		again(c, "b-a")
+		again(c, "c") // of which only the ledger knows
+		closeCourier(t, c)
+		if left := letters(t, dir); !slices.Equal(left, []string{"a", "b-a", "c"}) {
+			t.Errorf("in the outbox: %q", left)
+		}
+	})
+}
+
 // A report that the receiver cannot stand waits for its end without holding up the others.
 func TestPoisonHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -92,7 +92,7 @@ func (r *Report) Duration() time.Duration {
 	if end.IsZero() {
 		end = r.Timestamp
 	}
-	return end.Sub(r.StartedAt)
+	return max(0, end.Sub(r.StartedAt)) // a report that was made from a ledger knows the wall clock alone, which may be set back
 }
 
 // OptionsMap is "options" of the JSON form.

@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
@@ -132,5 +134,14 @@ func TestReportUsageByJSON(t *testing.T) {
 		if err := json.Unmarshal(data, &doc); err != nil || string(doc.UsageBy) != want || string(doc.Tags) != "{}" {
 			t.Errorf("%v: tags %s, usage_by %s, want %s", err, doc.Tags, doc.UsageBy, want)
 		}
+	}
+}
+
+// A clock that was set back while a session ran does not make its time negative.
+func TestRecoveredReportOfAClockThatWentBack(t *testing.T) {
+	at := time.Unix(2_000_000_000, 0)
+	r := Recovered(&ledger.Session{Start: ledger.Start{SessionID: "s", At: at}, Last: at, End: &ledger.End{At: at.Add(-time.Hour)}})
+	if d := r.Duration(); d != 0 {
+		t.Errorf("it ran for %v", d)
 	}
 }

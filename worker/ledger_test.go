@@ -1,17 +1,12 @@
 package worker
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,33 +17,12 @@ import (
 	"github.com/livekit/protocol/livekit"
 
 	"github.com/parley-go/parley/agent"
-	"github.com/parley-go/parley/ledger"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/report"
 	"github.com/parley-go/parley/session"
 )
-
-var kills = flag.Int("ledger.kills", 5, "how often TestLedgerSurvivesKill kills")
-
-const childVar = "PARLEY_TEST_LEDGER_CHILD" // the folder that a child works in
-
-// filed is a sink that has a line in dir for every report that it gets: it does not know which ones it has.
-func filed(dir string) func(context.Context, *session.Report) error {
-	return func(_ context.Context, r *session.Report) error {
-		f, err := os.OpenFile(filepath.Join(dir, r.JobID), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-		if err != nil {
-			return err
-		}
-		kind := "whole"
-		if r.Recovered {
-			kind = "recovered"
-		}
-		fmt.Fprintln(f, kind, report.ID(r))
-		return f.Close()
-	}
-}
 
 func ledgerWorker(t testing.TB, dir string, take func(context.Context, *session.Report) error) *Worker {
 	return workerWith(t, dir, report.Func("test", take))
@@ -121,155 +95,6 @@ func talks(t testing.TB, j *Job, aloud io.Writer, n int) {
 			t.Error(err)
 		}
 	}
-}
-
-// TestLedgerChild is the process that TestLedgerSurvivesKill kills. It says what it has done: J for a job that
-// began, E for an event that was recorded, Z for a job whose report was delivered and settled.
-func TestLedgerChild(t *testing.T) {
-	dir := os.Getenv(childVar)
-	if dir == "" {
-		t.Skip("runs as a child of TestLedgerSurvivesKill")
-	}
-	w := ledgerWorker(t, dir, filed(filepath.Join(dir, "reports")))
-	deadline := time.Now().Add(20 * time.Second) // should nobody kill it
-	var wg sync.WaitGroup
-	for i := range 20 {
-		wg.Go(func() {
-			for n := 0; time.Now().Before(deadline); n++ {
-				j := ledgerJob(w, fmt.Sprintf("J%d-%d-%d", os.Getpid(), i, n))
-				fmt.Fprintln(os.Stdout, "J", j.ID(), 0)
-				if rand.IntN(3) == 0 {
-					time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond) // the caller takes his time, or never comes
-				}
-				if rand.IntN(10) > 0 {
-					talks(t, j, os.Stdout, 3+rand.IntN(6))
-				}
-				j.over()
-				fmt.Fprintln(os.Stdout, "Z", j.ID(), 0)
-			}
-		})
-	}
-	wg.Wait()
-}
-
-// spoken is what the children have said.
-type spoken struct {
-	began, settled map[string]bool
-	events         map[string]time.Time // of the last one
-}
-
-func TestLedgerSurvivesKill(t *testing.T) {
-	dir := t.TempDir() // one ledger for all: the dead of one round must not come again in the next
-	reports := filepath.Join(dir, "reports")
-	if err := os.Mkdir(reports, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	said := spoken{began: map[string]bool{}, settled: map[string]bool{}}
-	died, jobsDied, most := 0, 0, time.Duration(0)
-	for range *kills {
-		killed := killChild(t, dir, &said)
-		have := map[string]bool{}
-		for r, err := range ledger.Read(filepath.Join(dir, "ledger")) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if r.Event != nil {
-				have[r.Event.Head().ID] = true
-			}
-		}
-		for id, at := range said.events {
-			ago := killed.Sub(at)
-			if !have[id] {
-				most = max(most, ago)
-			}
-			if !have[id] && ago > 250*time.Millisecond {
-				t.Errorf("event %s is lost although it is %v older than the kill", id, ago)
-			}
-		}
-		w := ledgerWorker(t, dir, filed(reports))
-		for _, d := range w.ledger.Recover() {
-			if died++; d.SessionID == "" {
-				jobsDied++
-			}
-		}
-		w.reportDead(t.Context())
-		w.closeReports()
-		if dead, err := ledger.Recover(filepath.Join(dir, "ledger")); err != nil || len(dead) > 0 {
-			t.Fatalf("%d sessions would be reported again, %v", len(dead), err)
-		}
-	}
-	again := 0
-	for id := range said.began {
-		data, err := os.ReadFile(filepath.Join(reports, id))
-		if err != nil {
-			t.Errorf("job %s has no report", id)
-			continue
-		}
-		got := strings.Split(strings.TrimSpace(string(data)), "\n")
-		if len(got) == 1 {
-			continue
-		}
-		// It may come again if the process died after the sink had it and before that was written down, and
-		// then the sink can tell that it is the same.
-		again++
-		first, firstID, _ := strings.Cut(got[0], " ")
-		second, secondID, _ := strings.Cut(got[1], " ")
-		if said.settled[id] || len(got) > 2 || first != "whole" || second != "recovered" || firstID != secondID {
-			t.Errorf("job %s, settled %t, was reported more than once: %q", id, said.settled[id], got)
-		}
-	}
-	if died == jobsDied || jobsDied == 0 && *kills > 4 || len(said.settled) == 0 {
-		t.Errorf("%d sessions and %d jobs without one died, %d came to their end: this showed too little", died-jobsDied, jobsDied, len(said.settled))
-	}
-	t.Logf("%d kills, %d jobs: %d settled, %d died in a session, %d before one; lost events were at most %v old; %d reports were killed between delivery and record",
-		*kills, len(said.began), len(said.settled), died-jobsDied, jobsDied, most.Round(time.Millisecond), again)
-}
-
-// killChild runs a child for a while and kills it.
-func killChild(t *testing.T, dir string, said *spoken) time.Time {
-	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLedgerChild$")
-	cmd.Env = append(os.Environ(), childVar+"="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var killed time.Time
-	life := time.Duration(100+rand.IntN(700)) * time.Millisecond
-	timer := (*time.Timer)(nil)
-	dead := make(chan struct{})
-	said.events = map[string]time.Time{}
-	for in := bufio.NewScanner(out); in.Scan(); {
-		var what, id string
-		var at int64
-		if n, _ := fmt.Sscan(in.Text(), &what, &id, &at); n != 3 {
-			continue
-		}
-		switch what {
-		case "J":
-			said.began[id] = true
-		case "Z":
-			said.settled[id] = true
-		case "E":
-			said.events[id] = time.Unix(0, at)
-		}
-		if timer == nil { // it lives
-			timer = time.AfterFunc(life, func() {
-				killed = time.Now()
-				_ = cmd.Process.Kill()
-				close(dead)
-			})
-		}
-	}
-	_ = cmd.Wait() // it was killed
-	if timer == nil || len(said.events) == 0 {
-		t.Fatalf("the child recorded nothing; was it to live %v", life)
-	}
-	<-dead
-	return killed
 }
 
 func TestFailedReportComesAgain(t *testing.T) {
