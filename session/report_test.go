@@ -140,7 +140,7 @@ func TestReportUsageByJSON(t *testing.T) {
 // A clock that was set back while a session ran does not make its time negative.
 func TestRecoveredReportOfAClockThatWentBack(t *testing.T) {
 	at := time.Unix(2_000_000_000, 0)
-	r := Recovered(&ledger.Session{Start: ledger.Start{SessionID: "s", At: at}, Last: at, End: &ledger.End{At: at.Add(-time.Hour)}})
+	r := session.Recovered(&ledger.Session{Start: ledger.Start{SessionID: "s", At: at}, Last: at, End: &ledger.End{At: at.Add(-time.Hour)}})
 	if d := r.Duration(); d != 0 {
 		t.Errorf("it ran for %v", d)
 	}
