@@ -18,12 +18,8 @@ import (
 // A Collector belongs to one run of a session: a session that starts again takes a new one, so that
 // a late event of the last run is not counted in the next.
 type Collector struct {
-	mu sync.Mutex
-	// seen has the ids of the events that were applied. It only grows, but a session makes some
-	// hundred of them in ten minutes (idle events like VAD are not kept), about 60 bytes each.
-	// Exact ids, not hashes: a false duplicate would be money lost. The map grows a table at a
-	// time, so that no single call pays for all.
-	seen seen
+	mu   sync.Mutex
+	seen seen // ids of the events that were applied
 	// buckets has one per line, few enough to look through.
 	buckets []*bucket
 	turns   turns
@@ -39,21 +35,6 @@ type bucket struct {
 	key   bucketKey
 	parts []part
 	last  int // of parts, where something was added
-}
-
-type seen map[string]struct{}
-
-// first reports whether id was not given before. An empty id is always new.
-func (s *seen) first(id string) bool {
-	if id == "" {
-		return true
-	}
-	if *s == nil {
-		*s = make(seen, 256)
-	}
-	before := len(*s)
-	(*s)[id] = struct{}{}
-	return len(*s) != before
 }
 
 // Record implements Recorder.
@@ -126,5 +107,5 @@ func (k bucketKey) compare(o bucketKey) int {
 func (c *Collector) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.seen, c.buckets, c.turns = nil, nil, turns{}
+	c.seen, c.buckets, c.turns = seen{}, nil, turns{}
 }

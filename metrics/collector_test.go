@@ -83,8 +83,8 @@ func TestEventsWithoutUsageChangeNothing(t *testing.T) {
 	if u := c.Usage(); len(u.Models) != 0 {
 		t.Errorf("got lines %v", u.Models)
 	}
-	if len(c.seen) != 0 {
-		t.Errorf("kept ids %v", c.seen)
+	if len(c.seen.at) != 0 {
+		t.Errorf("kept ids %v", c.seen.at)
 	}
 }
 
