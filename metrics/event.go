@@ -202,7 +202,8 @@ type Avatar struct {
 	AvatarJoinedAt   time.Time // zero if unknown
 }
 
-// Connection is the account of one acquisition of a connection, dialled or reused.
+// Connection is the account of one acquisition of a connection, dialled or reused. Realtime models tell also of
+// those that did not come about, with the Outcome Failed and the time that was spent.
 type Connection struct {
 	Header
 	Kind        string // "llm", "stt", "tts", "realtime"

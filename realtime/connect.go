@@ -41,7 +41,8 @@ type connection struct {
 
 	has         state             // what the provider is believed to have
 	unsupported map[string]bool   // items that it has no form for
-	spoken      map[string]bool   // items that it spoke itself
+	spoken      map[string]bool   // items that were spoken over it, by either side
+	told        float64           // size of what it spoke
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
 	responses   map[string]*response
@@ -153,14 +154,7 @@ func (s *Session) open() (*connection, error) {
 	s.unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, s.conn.Timeout)
 	defer cancel()
-	var d driver.Conn
-	err := m.guard("connect", func() (err error) {
-		d, err = m.d.Connect(ctx, setup)
-		return err
-	})
-	if err == nil && d == nil {
-		err = m.error(model.KindProtocol, "connect", errors.New("driver returned no connection"))
-	}
+	d, err := m.dial(ctx, setup)
 	if err != nil {
 		if setup.Resume != nil && !unreachable(err) {
 			s.resume = nil // it may be what was refused
@@ -176,6 +170,26 @@ func (s *Session) open() (*connection, error) {
 	defer s.unlock()
 	s.connected(c)
 	return c, nil
+}
+
+// dial makes a connection. One that does not come about is told in an event of its own, of which the driver knows
+// nothing.
+func (m *Model) dial(ctx context.Context, setup *driver.Setup) (d driver.Conn, err error) {
+	began := time.Now()
+	watched, told := attempt.Watch(ctx)
+	err = m.guard("connect", func() (err error) {
+		d, err = m.d.Connect(watched, setup)
+		return err
+	})
+	if err == nil && d == nil {
+		err = m.error(model.KindProtocol, "connect", errors.New("driver returned no connection"))
+	}
+	if err != nil && !told.Known() && !errors.Is(ctx.Err(), context.Canceled) {
+		e := &metrics.Connection{Header: m.header(metrics.Measured), Kind: "realtime", AcquireTime: time.Since(began)}
+		e.Outcome = metrics.Failed
+		metrics.Record(ctx, e)
+	}
+	return d, err
 }
 
 func unreachable(err error) bool {
@@ -196,6 +210,7 @@ func (s *Session) connected(c *connection) {
 		c.going = &renewal{why: "age", soft: c.began.Add(d - margin), deadline: c.began.Add(d - margin/10)}
 	}
 	s.c = c
+	s.turns.reheard(s.o.ClientTurns)
 	s.rewind()
 	if s.reconnecting {
 		s.tell(&Reconnected{Info: c.m.info, Swapped: s.swapped, Cut: s.cut && (!s.swapped || s.m.again)})

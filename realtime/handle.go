@@ -29,6 +29,7 @@ func (c *connection) handle(e driver.Event) {
 	}
 	s.mu.Lock()
 	defer s.unlock()
+	c.came(e)
 	switch e := e.(type) {
 	case *driver.SpeechStarted:
 		s.speechStarted()
@@ -199,7 +200,7 @@ func (c *connection) learnUser(m *chat.Message) {
 			}
 		}
 	}
-	c.s.theirs[m.ID] = true
+	c.s.theirs[m.ID], c.spoken[m.ID] = true, true
 	c.has.conv.place(after, m)
 	if !c.s.want.conv.has(m.ID) {
 		c.s.want.conv.place(after, m)
@@ -234,6 +235,7 @@ func (c *connection) added(e *driver.ItemAdded) {
 		return // the reader of the generation learns of it there
 	}
 	if m.Role == chat.User {
+		c.spoken[h.ID] = true
 		c.place(h.ID)
 		s.addressed(h.ID)
 	}

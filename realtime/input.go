@@ -24,6 +24,7 @@ type turns struct {
 	from     int64 // where what he says now begins
 	open     bool  // says the caller
 	pending  []turn
+	heard    int64 // samples of the turns that were sent over the present connection
 }
 
 // turn is one that is over, and of which neither a transcript nor an answer came.
@@ -76,6 +77,7 @@ func (s *Session) speechStopped(item string) {
 	if t.speaking {
 		t.speaking = false
 		t.pending = append(t.pending, turn{from: t.from, to: s.next, item: item, over: time.Now()})
+		t.heard += s.next - t.from
 		t.mark = s.next
 	}
 }
@@ -88,6 +90,17 @@ func (s *Session) addressed(item string) {
 	}
 	if i := slices.IndexFunc(t.pending, func(p turn) bool { return p.item == "" }); i >= 0 {
 		t.pending[i].item = item
+	}
+}
+
+// reheard begins to count anew what a connection hears. Turns that the caller ended are sent again as they are, the
+// others are found anew.
+func (t *turns) reheard(committed bool) {
+	t.heard = 0
+	for _, p := range t.pending {
+		if committed {
+			t.heard += p.to - p.from
+		}
 	}
 }
 
@@ -130,6 +143,7 @@ func (s *Session) Commit() error {
 	return s.turn(func() {
 		t := &s.turns
 		t.pending = append(t.pending, turn{from: t.mark, to: s.in.Head, over: time.Now()})
+		t.heard += s.in.Head - t.mark
 		t.mark, t.open = s.in.Head, false
 		s.queue(&op{key: commitKey, at: s.in.Head, turn: true, flush: true, send: onTurner(driver.Turner.Commit)})
 	})

@@ -60,6 +60,7 @@ type Model struct {
 	group *group // of a Fallback, which has no driver, else nil
 	err   error  // why a Fallback cannot be
 	again bool   // a Fallback has what was cut off said again
+	gauge gauge  // for what the provider does not state
 }
 
 // New returns the model over a driver; o may be nil.

@@ -24,6 +24,7 @@ type response struct {
 	emitted bool          // something of it was handed on
 	usage   *driver.Usage // as stated so far
 	stopped bool          // by us, or as the provider told: nothing of it is wanted any more
+	size    size          // of what it was made of, and what came of it
 }
 
 // busy reports whether a response goes on that somebody wants.
@@ -49,7 +50,7 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	if c.responses[e.ResponseID] != nil || c.seen.has(e.ResponseID) {
 		return nil // said twice
 	}
-	r := &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput}
+	r := &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput, size: c.input()}
 	c.responses[r.id] = r
 	var told *Generation
 	switch {

@@ -71,7 +71,16 @@ func (c *connection) bookResponse(r *response, end Status) {
 	default:
 		e.Outcome = metrics.Delivered
 	}
-	if u := r.usage; u != nil {
+	u := r.usage
+	switch {
+	case u != nil:
+		e.Raw = metrics.RawOf(u.Raw)
+		c.m.gauge.learn(u, r.size, end == Completed && !r.stopped)
+	case c.m.caps.BilledByTokens && (r.size.wrote+r.size.spoken > 0 || end == Completed || end == Incomplete):
+		guess := c.m.gauge.usage(r.size)
+		u, e.Source = &guess, metrics.Estimated
+	}
+	if u != nil {
 		spend(e, u)
 		if sec := took.Seconds(); sec > 0 {
 			e.TokensPerSecond = float64(u.OutputTokens) / sec
@@ -105,6 +114,7 @@ func (c *connection) stated(u *driver.ResponseUsage) {
 	if e.RequestID == "" {
 		e.RequestID = metrics.NewID("rt_")
 	}
+	e.Raw = metrics.RawOf(u.Usage.Raw)
 	spend(e, &u.Usage)
 	c.s.spent(c.s.ctx, e)
 }
@@ -118,6 +128,7 @@ func (c *connection) transcribed(u *driver.TranscriptUsage) {
 		Header: c.m.header(metrics.FromProvider), Streamed: true,
 		AudioDuration: u.AudioDuration, InputTokens: u.InputTokens, OutputTokens: u.OutputTokens,
 	}
+	e.Raw = metrics.RawOf(u.Raw)
 	e.RequestID = u.ItemID
 	if e.RequestID == "" {
 		e.RequestID = metrics.NewID("stt_")

@@ -175,6 +175,9 @@ func (f *Figures) event(seen *metrics.Collector, e metrics.Event) {
 		f.eou.WithLabelValues("transcription").Observe(e.TranscriptionDelay.Seconds())
 		f.eou.WithLabelValues("on_user_turn_completed").Observe(e.OnUserTurnCompletedDelay.Seconds())
 	case *metrics.Connection:
+		if h.Outcome == metrics.Failed {
+			break // nobody got one
+		}
 		f.acquire.WithLabelValues(e.Kind, strconv.FormatBool(e.Reused), provider, model).Observe(e.AcquireTime.Seconds())
 		if !e.Reused {
 			f.dials.WithLabelValues(e.Kind, provider, model).Observe((e.DNS + e.Dial + e.TLS + e.Upgrade).Seconds())

@@ -188,7 +188,7 @@ func (d *converser) Capabilities() driver.Capabilities {
 		InputRate: realtimeRate, InputChunk: 100 * time.Millisecond, OutputRate: realtimeRate,
 		AudioOutput: true, ServerTurns: d.turns != nil, ClientTurns: d.service != XAI && (d.turns == nil || d.o.Turns.IsUnset()),
 		UserTranscription: d.script != nil, MutableContext: true, ToolsPerResponse: d.service != XAI,
-		MutableInstructions: true, MutableTools: true, Truncation: true, Say: d.service == XAI, BilledByTime: d.service == XAI,
+		MutableInstructions: true, MutableTools: true, Truncation: true, Say: d.service == XAI, BilledByTime: d.service == XAI, BilledByTokens: d.service != XAI,
 	}
 	if !d.o.MaxAge.IsOff() && (d.service != XAI || !d.o.MaxAge.IsUnset()) {
 		c.MaxAge = d.o.MaxAge.Default(20 * time.Minute)

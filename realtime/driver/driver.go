@@ -54,8 +54,9 @@ type Capabilities struct {
 
 	// MaxAge is how old the provider lets a connection become; 0 has no limit. The session connects again before.
 	MaxAge time.Duration
-	// BilledByTime says that the provider bills the time of connections.
-	BilledByTime bool
+	// BilledByTime says that the provider bills the time of connections, BilledByTokens that it bills tokens: those
+	// that it does not state, since a connection breaks before, are estimated.
+	BilledByTime, BilledByTokens bool
 }
 
 // Setup is what a connection begins with.

@@ -225,23 +225,27 @@ func connectionsCase(k *kit) {
 	k.connections()
 }
 
-// connections checks that every connection was told of.
+// connections checks that every connection was told of, also those that failed.
 func (k *kit) connections() {
 	k.Helper()
 	dials := k.p.Served().Dials
 	if dials == 0 {
 		return
 	}
-	_, conns := k.d.made()
-	i, fresh := k.m.Info(), 0
-	told := eventsOf[*metrics.Connection](k)
+	asked, conns := k.d.made()
+	i, told := k.m.Info(), eventsOf[*metrics.Connection](k)
+	fresh, failed := 0, 0
 	for _, c := range told {
 		k.check(c.Kind == "realtime" && c.Metadata == (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}) && c.AcquireTime >= 0, "event: %+v", c)
-		if !c.Reused {
+		switch {
+		case c.Outcome == metrics.Failed:
+			failed++
+		case !c.Reused:
 			fresh++
 		}
 	}
-	k.check(fresh == dials, "%d events of %d dials, the provider saw %d", len(told), fresh, dials)
+	k.check(len(told) == asked && failed == asked-len(conns), "%d events, %d of them of failures, tell of %d connections that were asked for, %d of which came about", len(told), failed, asked, len(conns))
+	k.check(fresh <= dials && dials <= fresh+failed, "%d events of dials, and %d of failures; the provider saw %d", fresh, failed, dials)
 	acquired := 0
 	for _, e := range eventsOf[*metrics.Realtime](k) {
 		if e.Acquired {

@@ -54,6 +54,7 @@ func survivedCase(k *kit) {
 	t.heardIt(1)
 	_ = k.event()
 	k.usage()
+	k.connections()
 }
 
 func rateLimitCase(k *kit) {
@@ -78,6 +79,7 @@ func goneCase(k *kit) {
 	asked, _ := k.d.made()
 	k.check(asked == 3, "%d connections were asked for", asked)
 	k.usage()
+	k.connections()
 }
 
 func unauthorizedCase(k *kit) {
@@ -119,7 +121,7 @@ func silenceCase(k *kit) {
 	k.check(errors.As(err, &e) && e.Kind == model.KindTimeout, "Generate: %v", err)
 	t.whole(t.speak(), words)
 	k.check(len(k.errs()) > 0 && k.errs()[0].Recoverable, "error events: %+v", k.errs())
-	k.usage()
+	_, _ = k.stated() // whether the answer that did not come is billed is not known
 }
 
 // fails has the first n answers fail.

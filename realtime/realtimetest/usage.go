@@ -8,30 +8,41 @@ import (
 )
 
 // booked is what was booked, apart from what was estimated.
-func (k *kit) booked() (known, estimated metrics.Usage, guesses int) {
+func (k *kit) booked() (known, estimated metrics.Usage) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var sure, unsure metrics.Collector
 	for _, e := range k.events {
 		if e.Head().Source == metrics.Estimated {
 			unsure.Add(e)
-			guesses++
 		} else {
 			sure.Add(e)
 		}
 	}
-	return sure.Usage(), unsure.Usage(), guesses
+	return sure.Usage(), unsure.Usage()
 }
 
 // usage closes all sessions and compares what was booked with the ledger: what the provider stated is booked as it
-// is, for every model and kind of token.
+// is, for every model and kind of token, and what it bills besides is booked as an estimate.
 func (k *kit) usage() {
+	k.Helper()
+	served, guessed := k.stated()
+	if owed := total(served.Billed) - total(served.Stated); owed > 0 {
+		got := total(guessed)
+		k.check(got > 0, "%d tokens were billed and not stated, and nothing was estimated", owed)
+		k.check(max(got-owed, owed-got) <= owed/2+20, "%d tokens were billed and not stated, and %d were estimated", owed, got)
+	} else {
+		k.check(total(guessed) == 0, "%d tokens were estimated, and all were stated", total(guessed))
+	}
+}
+
+// stated closes all sessions and compares what was booked as known with what the provider stated.
+func (k *kit) stated() (served Served, guessed metrics.Usage) {
 	k.Helper()
 	k.over()
 	var known metrics.Usage
-	var served Served
 	for range 300 { // the provider may still be at it, and the client must not
-		known, _, _ = k.booked()
+		known, guessed = k.booked()
 		served = k.p.Served()
 		if served.Open == 0 {
 			break
@@ -45,8 +56,10 @@ func (k *kit) usage() {
 	for _, e := range eventsOf[*metrics.Realtime](k) {
 		i := k.m.Info()
 		k.check(e.Label == i.Label && e.Metadata == (metrics.Metadata{ModelName: i.Model, ModelProvider: i.Provider}), "usage is booked on %q %+v", e.Label, e.Metadata)
+		k.check(e.Source != metrics.FromProvider || e.TotalTokens == 0 || e.Raw != "", "what the provider wrote about its usage is not there: %+v", e)
 		k.check(e.InputTokenDetails.CachedTokens <= e.InputTokens, "cached tokens are not part of the input: %+v", e)
 	}
+	return served, guessed
 }
 
 // connected is the time of connections.
@@ -72,4 +85,14 @@ func tokens(u metrics.Usage) (all []metrics.ModelUsage) {
 		all = append(all, m)
 	}
 	return all
+}
+
+// total is how many tokens realtime models cost.
+func total(u metrics.Usage) (n int64) {
+	for _, m := range u.Models {
+		if l, ok := m.(metrics.LLMUsage); ok {
+			n += l.InputTokens + l.OutputTokens
+		}
+	}
+	return n
 }

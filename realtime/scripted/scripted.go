@@ -75,7 +75,7 @@ type Options struct {
 var All = driver.Capabilities{
 	InputRate: 24000, OutputRate: 24000, AudioOutput: true, ServerTurns: true, ClientTurns: true,
 	UserTranscription: true, MutableContext: true, ToolsPerResponse: true,
-	MutableInstructions: true, MutableTools: true, Truncation: true, Say: true,
+	MutableInstructions: true, MutableTools: true, Truncation: true, Say: true, BilledByTokens: true,
 }
 
 // Acquire is what a connection says about how it came about.
