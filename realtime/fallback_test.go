@@ -80,6 +80,7 @@ func TestC114ModelFailsWhileItSpeaks(t *testing.T) {
 		}
 		k.expect("errors", k.errorsTold(), "recoverable: scripted break: connection error", "recoverable: a connect: status error (status 401)")
 		k.expect("availability", k.log.Availability(), "realtime a fails")
+		synctest.Wait() // a generation ends before it is booked
 		var who []string
 		for _, e := range modeltest.Events[*metrics.Realtime](&k.log) {
 			who = append(who, fmt.Sprint(e.Metadata.ModelProvider, " ", e.Outcome))

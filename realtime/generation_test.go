@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -404,5 +405,34 @@ func TestTheProviderWaitsForItsReader(t *testing.T) {
 			}
 		}
 		must(t, s.Close())
+	})
+}
+
+// Requests that are made at once wait for each other, also while none has begun, and for an answer to the user that
+// the provider begins at the same time.
+func TestRequestsWaitForEachOther(t *testing.T) {
+	o := &scripted.Options{Latency: 100 * time.Millisecond, Replies: []scripted.Reply{{Text: "One."}, {Text: "Two."}, {Text: "Three."}, {Text: "Four."}}}
+	run(t, o, nil, func(k *talk) {
+		got := make(chan string, 3)
+		for range 2 {
+			go func() { got <- k.generate(nil).text }()
+		}
+		all := []string{<-got, <-got}
+		slices.Sort(all)
+		k.expect("answers", all, "One.", "Two.")
+		k.expect("errors", k.errorsTold())
+
+		k.hear(time.Second, true)
+		k.hear(280*time.Millisecond, false)
+		if err := k.s.Push(audio.Silence(40*time.Millisecond, 16000, 1)); err != nil { // the turn is over, as the model sees it
+			k.Error(err)
+		}
+		k.expect("asked for", []string{k.generate(nil).text}, "Four.")
+		for _, g := range k.gens {
+			k.expect("to the user", []string{k.collect(g).text}, "Three.")
+		}
+		if l := k.script.Ledger(); len(l.Responses) != 4 {
+			k.Errorf("%+v", l.Responses)
+		}
 	})
 }

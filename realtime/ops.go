@@ -76,7 +76,7 @@ func (s *Session) take(c *connection, buf *[]int16) (t todo) {
 		switch {
 		case o.sent:
 			continue
-		case o.g != nil && (c.busy() || c.going != nil && c.going.hold):
+		case o.g != nil && (c.busy() || s.asking() || c.going != nil && c.going.hold):
 			continue // one after another, with what was asked for
 		case time.Until(o.due) > 0:
 			t.until = earlier(t.until, o.due)
@@ -109,6 +109,11 @@ func (s *Session) take(c *connection, buf *[]int16) (t todo) {
 	s.forget()
 	t.audio = audio.Frame{Data: (*buf)[:n], Rate: s.mono.Out, Channels: 1}
 	return t
+}
+
+// asking reports whether a generation was asked for that was not created yet.
+func (s *Session) asking() bool {
+	return slices.ContainsFunc(s.ops, func(o *op) bool { return o.g != nil && o.sent })
 }
 
 // earlier is the earlier of two times, of which zero is never.

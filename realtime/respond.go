@@ -260,7 +260,8 @@ func (c *connection) failed(g *Generation, err error) {
 	if g.over {
 		return
 	}
-	if g.emitted || g.attempts >= s.conn.MaxRetry || !model.Retryable(err) {
+	again := model.Retryable(err) || c.busy() // with an answer to the user, which the provider began when it was asked
+	if g.emitted || g.attempts >= s.conn.MaxRetry || !again {
 		g.end(Failed, err, true)
 		s.over(g)
 		return
