@@ -187,14 +187,23 @@ func (r *run) goDo(what string, f func()) {
 	}()
 }
 
+// panicked is the error of what a panic broke.
+type panicked struct {
+	what string
+	*llm.PanicError
+}
+
+func (e *panicked) Error() string { return fmt.Sprintf("panic in %s: %v", e.what, e.Value) }
+func (e *panicked) Unwrap() error { return e.PanicError }
+
 // guard is deferred around user code. A panic ends the session, and is the error of what it broke.
 func (r *run) guard(what string, err *error) {
 	p := recover()
 	if p == nil {
 		return
 	}
-	r.log.Error("session ends because of a panic", "in", what, "panic", p, "stack", string(debug.Stack()))
-	e := fmt.Errorf("panic in %s: %v", what, p)
+	e := &panicked{what, &llm.PanicError{Value: p, Stack: debug.Stack()}}
+	r.log.Error("session ends because of a panic", "in", what, "panic", p, "stack", string(e.Stack))
 	if err != nil {
 		*err = e
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ const maxTurns = 100
 type tracer struct {
 	s      *session.Session
 	otel   trace.Tracer
+	key    spanKey
 	o      Options
 	always []attribute.KeyValue // on every span
 
@@ -53,8 +55,11 @@ type talking struct {
 	attrs      []attribute.KeyValue
 }
 
-// spanKey is where a context has the span of one tracer, an opened, since several may be at work.
-type spanKey struct{ t *tracer }
+// spanKey is where a context has the last span of a provider, an opened, since several may be at work.
+type spanKey struct{ of any }
+
+// outsideKey is where a context has the span that was around all of ours, if there is one of ours.
+type outsideKey struct{}
 
 // opened is a span that the session opened.
 type opened struct {
@@ -68,6 +73,9 @@ type askedKey struct{ t *tracer }
 
 func newTracer(s *session.Session, o Options) *tracer {
 	t := &tracer{s: s, o: o, otel: o.TracerProvider.Tracer(ScopeName), turns: make(map[string]context.Context)}
+	if t.key = (spanKey{t}); reflect.TypeOf(o.TracerProvider).Comparable() {
+		t.key.of = o.TracerProvider
+	}
 	t.always = append(o.Attributes[:len(o.Attributes):len(o.Attributes)],
 		attribute.Bool("lk.simulation.enabled", o.Simulation), attribute.Bool("lk.redaction.enabled", o.Redact))
 	return t
@@ -98,7 +106,7 @@ func StartJob(ctx context.Context, o Options) (_ context.Context, end func(err e
 		return ctx, func(error) {}
 	}
 	t := newTracer(nil, o)
-	ctx, span := t.otel.Start(ctx, "job_entrypoint", trace.WithAttributes(append(t.always, o.identity(ctx)...)...))
+	ctx, span := t.open(ctx, "job_entrypoint", trace.WithAttributes(append(t.always, o.identity(ctx)...)...))
 	return model.WithSpans(ctx, t.start), func(err error) {
 		t.fail(span, err)
 		span.End()
@@ -132,8 +140,7 @@ func (t *tracer) start(ctx context.Context, name string, attrs ...slog.Attr) (co
 		at = began
 	}
 	opts = append(opts, trace.WithTimestamp(at))
-	ctx, span := t.otel.Start(t.parent(ctx, name), name, opts...)
-	ctx = context.WithValue(ctx, spanKey{t}, &opened{Span: span, name: name})
+	ctx, span := t.open(ctx, name, opts...)
 	switch name {
 	case "agent_session":
 		t.begin(ctx)
@@ -151,7 +158,17 @@ func (t *tracer) start(ctx context.Context, name string, attrs ...slog.Attr) (co
 	return ctx, func(err error, attrs ...slog.Attr) { t.end(name, span, at, err, attrs) }
 }
 
-// parent is ctx with the span under which a span of that name belongs.
+// open opens a span where it belongs.
+func (t *tracer) open(ctx context.Context, name string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if ctx.Value(outsideKey{}) == nil {
+		ctx = context.WithValue(ctx, outsideKey{}, trace.SpanFromContext(ctx))
+	}
+	ctx, span := t.otel.Start(t.parent(ctx, name), name, opts...)
+	return context.WithValue(ctx, t.key, &opened{Span: span, name: name}), span
+}
+
+// parent is ctx with the span under which a span of that name belongs: the application's if it is of the same
+// provider, or else our last one, which is never one that another provider has.
 func (t *tracer) parent(ctx context.Context, name string) context.Context {
 	if name == "function_tool" { // tools outlive the turn that calls them, so their context is not the turn's
 		t.mu.Lock()
@@ -161,8 +178,14 @@ func (t *tracer) parent(ctx context.Context, name string) context.Context {
 			return trace.ContextWithSpan(ctx, trace.SpanFromContext(turn))
 		}
 	}
-	if o, ok := ctx.Value(spanKey{t}).(*opened); ok {
+	if t.key.of != any(t) && trace.SpanFromContext(ctx).TracerProvider() == t.o.TracerProvider {
+		return ctx
+	}
+	if o, ok := ctx.Value(t.key).(*opened); ok {
 		return trace.ContextWithSpan(ctx, o.Span)
+	}
+	if outside, ok := ctx.Value(outsideKey{}).(trace.Span); ok {
+		return trace.ContextWithSpan(ctx, outside)
 	}
 	return ctx
 }
@@ -277,6 +300,9 @@ func (t *tracer) fail(span trace.Span, err error) {
 		text = redacted
 	}
 	kvs := []attribute.KeyValue{attribute.String("exception.type", exceptionType(err)), attribute.String("exception.message", text)}
+	if p, ok := errors.AsType[*llm.PanicError](err); ok && !t.o.Redact {
+		kvs = append(kvs, attribute.String("exception.stacktrace", string(p.Stack)))
+	}
 	span.AddEvent("exception", trace.WithAttributes(kvs...))
 	span.SetAttributes(kvs...)
 	span.SetAttributes(attribute.String("error.type", errorType(err)))

@@ -165,7 +165,7 @@ func (t *tracer) spent(ctx context.Context, attrs []slog.Attr) {
 			continue
 		}
 		kvs := t.realtimeAttrs(m)
-		turn, _ := ctx.Value(spanKey{t}).(*opened)
+		turn, _ := ctx.Value(t.key).(*opened)
 		if turn != nil && turn.name == "agent_turn" && turn.IsRecording() && m.Outcome != metrics.Failed && turn.told.CompareAndSwap(false, true) {
 			turn.SetAttributes(kvs...)
 			continue

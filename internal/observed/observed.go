@@ -97,6 +97,9 @@ var Always = []string{"lk.redaction.enabled", "lk.simulation.enabled"}
 // Failed are the attributes of a span that failed. They are also those of its event "exception", less error.type.
 var Failed = []string{"error.type", "exception.message", "exception.type"}
 
+// Stack is the one that a span that failed by a panic, and its event, have besides, unless that is redacted.
+const Stack = "exception.stacktrace"
+
 var (
 	who      = []string{"gen_ai.provider.name", "gen_ai.request.model"}
 	realtime = []string{"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.usage.input_audio_tokens",
@@ -164,6 +167,7 @@ var Events = []Event{
 	{"gen_ai.tool.message", "llm_request", []string{"content", "id", "name"}, "likewise: what the tool answered"},
 	{"gen_ai.choice", "llm_request", []string{"content", "role", "tool_calls"}, "it ends: the answer, with what it has"},
 	{"exception", "", []string{"exception.message", "exception.type"}, "it ends with an error"},
+	{"exception", "", []string{"exception.message", Stack, "exception.type"}, "it ends with a panic"},
 }
 
 // Record is a log record.

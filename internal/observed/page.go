@@ -45,7 +45,7 @@ func Page() string {
 		}
 		row(&b, code(names), list)
 	}
-	fmt.Fprintf(&b, "\n## Spans\n\nEvery span has %s; one that failed also %s.\n\n", code(Always), code(Failed))
+	fmt.Fprintf(&b, "\n## Spans\n\nEvery span has %s; one that failed also %s,\nand %s after a panic.\n\n", code(Always), code(Failed), code([]string{Stack}))
 	row(&b, "span", "inside of", "attributes")
 	row(&b, "---", "---", "---")
 	for _, s := range Spans {

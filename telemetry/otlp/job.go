@@ -1,6 +1,7 @@
 package otlp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ const shutdownLimit = 10 * time.Second
 // Identity is which job the telemetry is of. Empty fields are left out.
 type Identity struct {
 	JobID, RoomID, AgentName string
-	// Service is service.name: default "livekit-agents".
+	// Service is service.name: default OTEL_SERVICE_NAME, or else "livekit-agents".
 	Service string
 	// Attributes are added to the resource.
 	Attributes []attribute.KeyValue
@@ -54,12 +55,8 @@ func (e *Exporter) Job(id Identity) *Job {
 }
 
 func (id Identity) resource() *resource.Resource {
-	service := id.Service
-	if service == "" {
-		service = "livekit-agents"
-	}
 	kvs := known(
-		attribute.String("service.name", service),
+		attribute.String("service.name", cmp.Or(id.Service, os.Getenv("OTEL_SERVICE_NAME"), "livekit-agents")),
 		attribute.String("room_id", id.RoomID), attribute.String("job_id", id.JobID),
 		attribute.String("lk.agent_name", id.AgentName),
 		attribute.String("lk.cloud_agent_id", os.Getenv("LIVEKIT_AGENT_ID")),

@@ -84,33 +84,8 @@ func TestJobsInOneProcessAreToldApart(t *testing.T) {
 
 func TestExportsOverGRPC(t *testing.T) {
 	c := newGRPCCollector(t)
-	exp, err := otlp.New(t.Context(), otlp.Options{Protocol: otlp.GRPC, Endpoint: c.url})
-	if err != nil {
-		t.Fatal(err)
-	}
-	job := exp.Job(otlp.Identity{JobID: "AJ_1"})
-	var o telemetry.Options
-	job.Into(&o)
-	ctx, end := telemetry.StartJob(t.Context(), o)
-	counter, err := o.MeterProvider.Meter("test").Int64Counter("calls")
-	if err != nil {
-		t.Fatal(err)
-	}
-	counter.Add(ctx, 1)
-	record := telemetry.LogHandler("test", o)
-	if err := record.Handle(ctx, newRecord("hello")); err != nil {
-		t.Fatal(err)
-	}
-	end(nil)
-	if err := job.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := exp.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if c.instruments()["calls"] == nil || len(c.spans()["job_entrypoint"]) != 1 || len(c.records()) != 1 {
-		t.Errorf("metrics %v, spans %v, logs %v", c.instruments(), c.spans(), c.records())
-	}
+	export(t, otlp.Options{Protocol: otlp.GRPC, Endpoint: c.url})
+	c.wantAll(t)
 }
 
 // All kinds are sent at once: a collector that does not answer is asked for all of them.

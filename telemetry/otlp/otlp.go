@@ -4,9 +4,12 @@
 package otlp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,13 +37,14 @@ const (
 // Options say where telemetry goes. What is not set is taken from the OTEL_EXPORTER_OTLP_* variables, or
 // their defaults.
 type Options struct {
-	Protocol Protocol          // default HTTP
+	Protocol Protocol          // default OTEL_EXPORTER_OTLP_PROTOCOL, or else HTTP
 	Endpoint string            // e.g. "https://collector:4318", without path; "http" is without TLS
 	Headers  map[string]string // e.g. for authentication
 	// Cumulative has sums and histograms exported since the start of the job. The default is delta, what
-	// came since the last export: jobs are many and short, and cumulative series would reset all the time.
+	// came since the last export: jobs are many and short, and cumulative series would reset all the time. So has
+	// OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative.
 	Cumulative bool
-	Interval   time.Duration // of metrics; default 30 s
+	Interval   time.Duration // of metrics; default OTEL_METRIC_EXPORT_INTERVAL, in ms, or else 30 s
 	NoMetrics  bool
 	NoTraces   bool
 	NoLogs     bool
@@ -57,12 +61,7 @@ type Exporter struct {
 // New makes an exporter. It does not wait for the collector; what cannot be delivered is retried for a
 // while and then dropped, and never holds up a call. Shutdown ends it.
 func New(ctx context.Context, o Options) (*Exporter, error) {
-	if o.Interval <= 0 {
-		o.Interval = 30 * time.Second
-	}
-	if o.Protocol == "" {
-		o.Protocol = HTTP
-	}
+	o.complete()
 	e := &Exporter{o: o}
 	var err error
 	switch o.Protocol {
@@ -78,6 +77,18 @@ func New(ctx context.Context, o Options) (*Exporter, error) {
 		return nil, fmt.Errorf("making an OTLP exporter: %w", err)
 	}
 	return e, nil
+}
+
+// complete sets what is open to what the environment says, or the defaults.
+func (o *Options) complete() {
+	if o.Interval <= 0 {
+		o.Interval = 30 * time.Second
+		if ms, err := strconv.Atoi(os.Getenv("OTEL_METRIC_EXPORT_INTERVAL")); err == nil && ms > 0 {
+			o.Interval = time.Duration(ms) * time.Millisecond
+		}
+	}
+	o.Protocol = cmp.Or(o.Protocol, Protocol(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")), HTTP)
+	o.Cumulative = o.Cumulative || strings.EqualFold(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"), "cumulative")
 }
 
 func (e *Exporter) http(ctx context.Context) error {

@@ -132,7 +132,7 @@ func call(t *testing.T, ctx context.Context, o telemetry.Options) error {
 		spend(ctx)
 		return canary + " is sunny", nil
 	})
-	broken := llm.NewTool("broken", "Fails.", func(context.Context, *agent.RunContext, city) (string, error) { return "", errCanary })
+	broken := llm.NewTool("broken", "Fails.", func(context.Context, *agent.RunContext, city) (string, error) { panic(errCanary) })
 	expert := llm.New(scripted.New(&scripted.Options{Answers: []scripted.Answer{answer("Ask, " + canary)}}), nil)
 	ask := llm.NewTool("ask", "Asks.", func(ctx context.Context, _ *agent.RunContext, _ struct{}) (string, error) {
 		var task *agent.Task[string]
