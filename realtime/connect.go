@@ -172,19 +172,18 @@ func (s *Session) open() (*connection, error) {
 	return c, nil
 }
 
-// dial makes a connection. One that does not come about is told in an event of its own, of which the driver knows
-// nothing.
+// dial makes a connection. One that does not come about is told in an event of its own, besides those of what the
+// driver did dial.
 func (m *Model) dial(ctx context.Context, setup *driver.Setup) (d driver.Conn, err error) {
 	began := time.Now()
-	watched, told := attempt.Watch(ctx)
 	err = m.guard("connect", func() (err error) {
-		d, err = m.d.Connect(watched, setup)
+		d, err = m.d.Connect(ctx, setup)
 		return err
 	})
 	if err == nil && d == nil {
 		err = m.error(model.KindProtocol, "connect", errors.New("driver returned no connection"))
 	}
-	if err != nil && !told.Known() && !errors.Is(ctx.Err(), context.Canceled) {
+	if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
 		e := &metrics.Connection{Header: m.header(metrics.Measured), Kind: "realtime", AcquireTime: time.Since(began)}
 		e.Outcome = metrics.Failed
 		metrics.Record(ctx, e)
@@ -216,7 +215,10 @@ func (s *Session) connected(c *connection) {
 		s.tell(&Reconnected{Info: c.m.info, Swapped: s.swapped, Cut: s.cut && (!s.swapped || s.m.again)})
 	}
 	s.reconnecting, s.swapped, s.cut = true, false, false
+	asked := s.ops // after what was changed while the connection was made
+	s.ops = nil
 	s.reconcile()
+	s.ops = append(s.ops, asked...)
 	s.askOrphans()
 	s.signal()
 }

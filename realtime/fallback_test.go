@@ -117,7 +117,7 @@ func TestC114WhenAllFailTheSessionEnds(t *testing.T) {
 		if k.err == nil || !strings.Contains(k.err.Error(), "all 2 models failed within") || !errors.Is(k.err, gone) {
 			k.Error(k.err)
 		}
-		if r := k.log.Recoverable(); len(r) != 2 || !r[0] || r[1] {
+		if r := k.recoverable(); len(r) != 2 || !r[0] || r[1] {
 			k.Errorf("%q", k.errorsTold())
 		}
 		if a.Ledger().Connects != 1 || b.Ledger().Connects != 1 {

@@ -169,7 +169,7 @@ func TestResponsesThatFail(t *testing.T) {
 				if took := time.Since(began); took != c.took {
 					k.Errorf("took %v", took)
 				}
-				r := k.log.Recoverable()
+				r := k.recoverable()
 				for _, ok := range r {
 					if !ok {
 						k.Errorf("%q", k.errorsTold())
@@ -332,7 +332,7 @@ func TestAGenerationHasAnEnd(t *testing.T) {
 		if a.err == nil || a.audio < 10*time.Minute || a.audio > 11*time.Minute {
 			k.Error(a)
 		}
-		if r := k.log.Recoverable(); len(r) != 1 || !r[0] {
+		if r := k.recoverable(); len(r) != 1 || !r[0] {
 			k.Errorf("%q", k.errorsTold())
 		}
 		synctest.Wait()

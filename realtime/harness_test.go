@@ -255,6 +255,7 @@ func (k *talk) generate(r *realtime.Request) answer {
 
 // errorsTold are the error events so far, printed with whether they were recoverable.
 func (k *talk) errorsTold() (out []string) {
+	synctest.Wait() // what is told follows what it is about
 	for _, e := range k.log.Errors() {
 		how := "final"
 		if e.Recoverable {
@@ -265,7 +266,14 @@ func (k *talk) errorsTold() (out []string) {
 	return out
 }
 
+// recoverable says of each error event so far whether it was recoverable.
+func (k *talk) recoverable() []bool {
+	synctest.Wait()
+	return k.log.Recoverable()
+}
+
 func (k *talk) accounts() (out []string) {
+	synctest.Wait()
 	for _, e := range modeltest.Events[*metrics.Realtime](&k.log) {
 		out = append(out, fmt.Sprintf("%s %s %v", e.RequestID, e.Outcome, e.Cancelled))
 	}

@@ -124,7 +124,7 @@ func TestRefusalsForGoodAreNotTriedAgain(t *testing.T) {
 					k.Error("no error")
 				}
 				<-k.read
-				if r := k.log.Recoverable(); len(r) != 1 || r[0] {
+				if r := k.recoverable(); len(r) != 1 || r[0] {
 					k.Errorf("errors %v", k.errorsTold())
 				}
 			})
@@ -147,7 +147,7 @@ func TestWhatWasNotHeardIsAskedForAgain(t *testing.T) {
 				if a.text != "Yes." || a.err != nil {
 					k.Error(a)
 				}
-				if r := k.log.Recoverable(); len(r) != 1 || !r[0] {
+				if r := k.recoverable(); len(r) != 1 || !r[0] {
 					k.Errorf("errors %v", k.errorsTold())
 				}
 			})

@@ -1,6 +1,7 @@
 package realtime_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -138,7 +139,7 @@ func TestRefusedChangesAreErrors(t *testing.T) {
 		if !errors.As(err, &e) || e.Kind != model.KindRequest {
 			k.Error(err)
 		}
-		if r := k.log.Recoverable(); len(r) != 2 || !r[0] { // the message has nothing to follow
+		if r := k.recoverable(); len(r) != 2 || !r[0] { // the message has nothing to follow
 			k.Errorf("%q", k.errorsTold())
 		}
 		must(k, k.s.UpdateContext(k.Context(), contextOf(message("m", chat.User, "Hm."))))
@@ -390,5 +391,45 @@ func TestSampler(t *testing.T) {
 		if realtime.NewSampler(0, 0).Keep(true) {
 			t.Error("kept a picture at no rate")
 		}
+	})
+}
+
+// slow takes a while to connect.
+type slow struct{ *scripted.Realtime }
+
+func (d slow) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, error) {
+	c, err := d.Realtime.Connect(ctx, s)
+	time.Sleep(time.Second)
+	return c, err
+}
+
+// What is changed while a connection is made is known to it before it answers.
+func TestAChangeWhileItConnectsComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var knew []string
+		script := scripted.New(&scripted.Options{Respond: func(_ int, a scripted.Asked) scripted.Reply {
+			knew = append(knew, a.Setup.Instructions)
+			for _, it := range a.Items {
+				if m, ok := it.(*chat.Message); ok {
+					knew = append(knew, m.Text())
+				}
+			}
+			return scripted.Reply{Text: "Yes."}
+		}})
+		k := &talk{TB: t, script: script}
+		k.open(realtime.New(slow{script}, nil), nil)
+		done := make(chan answer, 1)
+		go func() { done <- k.generate(nil) }() // waits for the connection
+		synctest.Wait()
+		c := &chat.Context{}
+		c.Add(chat.NewMessage(chat.User, "My name is Ada."))
+		if err := errors.Join(k.s.UpdateContext(t.Context(), c), k.s.UpdateInstructions(t.Context(), "Be kind.")); err != nil {
+			t.Error(err)
+		}
+		if a := <-done; a.text != "Yes." {
+			t.Error(a)
+		}
+		k.expect("known", knew, "Be kind.", "My name is Ada.")
+		k.close()
 	})
 }
