@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
-	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -230,13 +230,11 @@ type seeing struct{ *conversation }
 func (c seeing) PushImage(ctx context.Context, img *chat.Image) error {
 	p := picture(img)
 	if p == nil {
-		return c.d.Error(model.KindRequest, "push image", errNoPicture)
+		return fmt.Errorf("openai: image by reference: %w", driver.ErrUnsupported)
 	}
 	return c.send(ctx, "", map[string]any{"type": "conversation.item.create", "item": map[string]any{
 		"id": metrics.NewID(ofVideo), "type": "message", "role": string(chat.User), "content": []any{p}}})
 }
-
-var errNoPicture = errors.New("the service takes images as data URLs only")
 
 // StartTurn implements driver.Turner: the service does not want to know.
 func (c *conversation) StartTurn(context.Context) error { return nil }
