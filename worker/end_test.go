@@ -107,6 +107,7 @@ func TestEndInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s steps
 		var usage []string
+		var late string // of a hook that was added late; which of them goes first does not matter
 		o := Options{
 			Entrypoint: func(ctx context.Context, j *Job) error {
 				m := llm.New(scripted.New(&scripted.Options{Answers: []scripted.Answer{{Text: "Hello"}}}), nil)
@@ -141,7 +142,7 @@ func TestEndInOrder(t *testing.T) {
 			},
 			OnSessionEnd: func(ctx context.Context, j *Job) error {
 				s.add("session end, context %v", ctx.Err())
-				j.BeforeDisconnect(func(context.Context, string) error { s.add("late hook"); return nil })
+				j.BeforeDisconnect(func(context.Context, string) error { late = "called"; return nil })
 				return nil
 			},
 			Reports: []report.Sink{report.Func("test", func(_ context.Context, r *session.Report) error {
@@ -152,8 +153,11 @@ func TestEndInOrder(t *testing.T) {
 		}
 		ends(t, o, s.add)
 		s.want(t, "agent exits", "closed for job_shutdown", "session closes", "entrypoint told", "session end, context <nil>",
-			"late hook", "before disconnect, enough, context <nil>, gone false", "status JS_SUCCESS", "report, job_shutdown, enough",
+			"before disconnect, enough, context <nil>, gone false", "status JS_SUCCESS", "report, job_shutdown, enough",
 			"callback, enough, context <nil>")
+		if late != "called" {
+			t.Error("a hook that was added when the session ended is not called")
+		}
 		if len(usage) != 3 || usage[0] != usage[1] || usage[1] != usage[2] || usage[0] == fmt.Sprint(metrics.Usage{}) {
 			t.Errorf("the usage before the disconnect, in the report and later: %q", usage)
 		}

@@ -27,6 +27,7 @@ import (
 
 var (
 	reportPath  = flag.String("report", "report.json", "write the session report to `FILE`")
+	ledgerPath  = flag.String("ledger", "", "keep what is spent in the ledger `FILE`, which outlives a killed process; see docs/usage.md")
 	interactive = flag.Bool("interactive", false, "keep the embedded server up and wait for you instead of calling")
 	port        = flag.Int("port", 0, "`PORT` of the embedded server; 0 takes a free one")
 	sounds      = flag.Bool("background", false, "let the caller hear a room around the agent, and typing while it thinks")
@@ -44,7 +45,7 @@ func main() {
 	models, err := pickModels()
 	exitOn(err)
 	models.VAD = vad.New(detector)
-	o := worker.Options{Entrypoint: entrypoint(models), Reports: reports}
+	o := worker.Options{Entrypoint: entrypoint(models), Reports: reports, Ledger: *ledgerPath}
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o) // all that an agent of yours needs
 	} else {

@@ -262,6 +262,7 @@ func TestDamage(t *testing.T) {
 		"ledger": string(data[:len(data)-3]), "torn.json": `{"session_id":"t","usage":[{"type":"llm_us`, "other.json": `{"a":1}`,
 		"list.json":    `[1]`,
 		"unknown.json": `{"session_id":"u","usage":[{"type":"smell_usage","model":"m"},{"type":"llm_usage","input_tokens":5}]}`,
+		"minus.json":   `{"session_id":"w","usage":[{"type":"llm_usage","model":"m","input_tokens":-5,"output_tokens":7}]}`,
 		"notes.txt":    "nothing", ".hidden.json": "{",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -269,8 +270,8 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	a := read(t, Query{By: by(t, "session")}, dir)
-	wantRows(t, a, "a: in 150, out 15, chars 33, heard 60", "u: in 5, unstated")
-	wantNotes(t, a.Notes.Damage, "are damaged", "torn.json: unexpected EOF", `unknown.json: usage of session u is not counted: metrics: decode usage: line 0: unknown type "smell_usage"`)
+	wantRows(t, a, "a: in 150, out 15, chars 33, heard 60", "u: in 5, unstated", "w: out 7, unstated")
+	wantNotes(t, a.Notes.Damage, "are damaged", "input_tokens of session w is negative and counts as zero", "torn.json: unexpected EOF", `unknown.json: usage of session u is not counted: metrics: decode usage: line 0: unknown type "smell_usage"`)
 	wantNotes(t, a.Notes.Remarks, "bytes at its end", "list.json is passed over", "other.json is passed over", "before the end", "does not tell what of it is estimated")
 
 	for _, name := range []string{"torn.json", "other.json", "none"} { // by their names they are errors

@@ -86,6 +86,9 @@ func parseReport(data []byte, damage func(string, ...any)) (*report, error) {
 			continue
 		}
 		r.usage = append(r.usage, m)
+		for _, name := range negative(line) {
+			damage("%s of session %s is negative and counts as zero", name, r.session)
+		}
 	}
 	for d, raw := range doc.By {
 		if !slices.Contains(metrics.Dimensions, d) {
@@ -113,6 +116,19 @@ func parseLine(line json.RawMessage) (metrics.ModelUsage, error) {
 		return nil, err
 	}
 	return u.Models[0], nil
+}
+
+// negative names the numbers of a usage line that are less than zero.
+func negative(line json.RawMessage) (names []string) {
+	var fields map[string]any
+	_ = json.Unmarshal(line, &fields) // it was read before
+	for name, v := range fields {
+		if f, ok := v.(float64); ok && f < 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // when is a time of Unix seconds; zero for none, and for one that cannot be.

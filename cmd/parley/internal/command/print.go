@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/parley-go/parley/cmd/parley/internal/account"
@@ -21,7 +22,15 @@ type grid struct {
 	rows [][]string
 }
 
-func (g *grid) add(cells ...string) { g.rows = append(g.rows, cells) }
+// add adds a row. What would move the cursor, or look like another row, is quoted: names and tags come from anywhere.
+func (g *grid) add(cells ...string) {
+	for i, s := range cells {
+		if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			cells[i] = strconv.Quote(s)
+		}
+	}
+	g.rows = append(g.rows, cells)
+}
 
 func (g *grid) print(w io.Writer) error {
 	var widths []int

@@ -154,6 +154,22 @@ func TestWrongCommandLines(t *testing.T) {
 	}
 }
 
+// A tag is what a caller said, perhaps: it makes no rows of its own, and does nothing to a terminal.
+func TestOddNamesStayInTheirCells(t *testing.T) {
+	dir := t.TempDir()
+	put(t, dir, "r.json", `{"version":5,"session_id":"s","ended_at":1,"close_reason":"user_initiated","tags":{"customer":"a\u001b[2J\ntotal 0","city":"Ærø 東京"},
+		"usage":[{"type":"llm_usage","provider":"p\u202e","model":"m","input_tokens":5}]}`)
+	out, _, status := parley(t, dir, "usage", "-by", "tag:customer,tag:city,provider", dir)
+	if status != exitOK || strings.Count(out, "\n") < 3 || strings.ContainsAny(out, "\x1b\u202e") || !strings.Contains(out, `"a\x1b[2J\ntotal 0"  Ærø 東京`) || strings.Contains(out, "\ntotal 0") {
+		t.Errorf("%d: %s", status, out)
+	}
+	out, _, _ = parley(t, dir, "usage", "-by", "tag:customer", "-format", "csv", dir)
+	rows, err := csv.NewReader(strings.NewReader(out)).ReadAll()
+	if err != nil || len(rows) != 2 || rows[1][0] != "a\x1b[2J\ntotal 0" {
+		t.Errorf("as CSV %q, %v", rows, err)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	for line, want := range map[string]string{"help": "parley usage reconcile", "-h": "parley usage", "usage -h": "-by DIMENSIONS", "usage --help": "Exit status",
 		"usage reconcile -help": "-col-stt-audio-duration NAME"} {
