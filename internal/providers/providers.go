@@ -73,6 +73,8 @@ func All() []Model {
 			func(k string) (any, error) { return elevenlabs.NewTTS(&elevenlabs.TTSOptions{APIKey: k}) }, "several speeches on one websocket"},
 		{"google", "NewLLM", "LLM", "GOOGLE_API_KEY or GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL", "tokens, " + stated,
 			func(k string) (any, error) { return google.NewLLM(&google.LLMOptions{APIKey: k}) }, "Gemini; Vertex AI with VertexAI"},
+		{"google", "NewRealtime", "Realtime", "GOOGLE_API_KEY or GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL", "tokens, " + stated,
+			func(k string) (any, error) { return google.NewRealtime(&google.RealtimeOptions{APIKey: k}) }, "Gemini Live; Vertex AI with VertexAI"},
 		{"google", "NewSTT", "STT", "GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SPEECH_BASE_URL", "audio, " + measured + ", then " + stated,
 			func(k string) (any, error) {
 				return google.NewSTT(&google.STTOptions{Credentials: google.Credentials{AccessToken: k}, Project: "project"})

@@ -45,9 +45,10 @@ type functionCall struct {
 }
 
 type functionResponse struct {
-	ID       string            `json:"id,omitempty"`
-	Name     string            `json:"name"`
-	Response map[string]string `json:"response"`
+	ID         string            `json:"id,omitempty"`
+	Name       string            `json:"name"`
+	Response   map[string]string `json:"response"`
+	Scheduling string            `json:"scheduling,omitempty"` // of live models
 }
 
 // A call keeps the signature of the thought before it in Extra, the way that Google's other interfaces

@@ -9,7 +9,9 @@ import (
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
+	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/plugins/google"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/stt"
 )
 
@@ -30,6 +32,36 @@ func ExampleNewLLM() {
 			log.Fatal(err)
 		}
 		fmt.Print(chunk.Text)
+	}
+}
+
+// Gemini hears the user, waits a little longer than usual for the end of his turn, and speaks. In an agent the
+// model is session.Options.Realtime.
+func ExampleNewRealtime() {
+	m, err := google.NewRealtime(&google.RealtimeOptions{ // GOOGLE_API_KEY
+		Voice: "Kore",
+		Turns: opt.Some(google.RealtimeTurns{End: "low", Silence: 800 * time.Millisecond}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	s, err := m.Session(ctx, &realtime.SessionOptions{Instructions: "Keep your answers short."})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer s.Close()
+	_ = s.Push(audio.Silence(20*time.Millisecond, 16000, 1)) // what the microphone gives
+	g, err := s.Generate(ctx, &realtime.Request{Instructions: "Greet the user."})
+	if err != nil {
+		log.Fatal(err)
+	}
+	msg, err := g.NextMessage(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for f, err := msg.NextAudio(ctx); err == nil; f, err = msg.NextAudio(ctx) {
+		fmt.Println(f.Duration()) // to the loudspeaker
 	}
 }
 

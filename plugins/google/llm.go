@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -21,13 +20,7 @@ import (
 	"github.com/parley-go/parley/opt"
 )
 
-const (
-	studioBase      = "https://generativelanguage.googleapis.com"
-	defaultModel    = "gemini-2.5-flash"
-	defaultLocation = "us-central1"
-	// clientName tells Google who asks.
-	clientName = "parley"
-)
+const defaultModel = "gemini-2.5-flash"
 
 // LLMOptions are the options of NewLLM. The zero value, or nil, is Gemini with the key of AI Studio in
 // GOOGLE_API_KEY, or on Vertex AI if GOOGLE_GENAI_USE_VERTEXAI is true.
@@ -92,12 +85,9 @@ func NewLLM(o *LLMOptions) (*llm.Model, error) {
 
 // gemini implements driver.LLM.
 type gemini struct {
-	o      LLMOptions
-	client wire.Client
-	base   *url.URL
-	path   string // of the model
-	header http.Header
-	tokens *tokens // on Vertex AI
+	*place
+	o    LLMOptions
+	path string // of the model
 }
 
 func newGemini(o *LLMOptions) (*gemini, error) {
@@ -107,67 +97,24 @@ func newGemini(o *LLMOptions) (*gemini, error) {
 	}
 	g.o.Model = cmp.Or(g.o.Model, defaultModel)
 	if g.o.ThinkingLevel != "" && !g.o.ThinkingBudget.IsUnset() {
-		return nil, errors.New("google: set ThinkingBudget for Gemini 2.5, ThinkingLevel for Gemini 3, not both")
+		return nil, errThinking
 	}
-	if g.o.VertexAI.IsUnset() {
-		on, _ := strconv.ParseBool(os.Getenv("GOOGLE_GENAI_USE_VERTEXAI"))
-		g.o.VertexAI = opt.Some(on)
-	}
-	g.header = http.Header{"Content-Type": {"application/json"}, "X-Goog-Api-Client": {clientName}}
-	maps.Copy(g.header, g.o.Header)
-	g.client = wire.Client{
-		Peer: wire.Peer{Info: model.Info{Label: "google.LLM", Provider: "google", Model: g.o.Model}, Kind: "llm"},
-		HTTP: g.o.HTTPClient,
-	}
-	if g.o.VertexAI.Default(false) {
-		return g, g.vertex()
-	}
-	return g, g.studio()
-}
-
-// studio sets up for AI Studio.
-func (g *gemini) studio() (err error) {
-	key, err := wire.Key("google", "LLMOptions.APIKey", g.o.APIKey, "GOOGLE_API_KEY", "GEMINI_API_KEY")
+	var err error
+	g.place, err = access{
+		options: "LLMOptions", kind: "llm", label: "google.LLM", key: g.o.APIKey, base: g.o.BaseURL, model: g.o.Model,
+		vertex: onVertex(g.o.VertexAI), project: g.o.Project, location: g.o.Location, credentials: g.o.Credentials,
+		header: g.o.Header, http: g.o.HTTPClient,
+	}.place()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	g.header.Set("X-Goog-Api-Key", key)
-	g.client.Secrets = []string{key}
-	g.path = "/v1beta/" + g.o.Model
-	if !strings.Contains(g.o.Model, "/") {
-		g.path = "/v1beta/models/" + g.o.Model
+	if g.path = "/v1beta/" + g.name; g.tokens != nil {
+		g.path = "/v1beta1/" + g.name
 	}
-	g.base, err = wire.Base("google", g.o.BaseURL, studioBase, "GOOGLE_GEMINI_BASE_URL")
-	return err
+	return g, nil
 }
 
-// vertex sets up for Vertex AI.
-func (g *gemini) vertex() (err error) {
-	g.client.Info.Provider = "google-vertex"
-	if g.tokens, err = newTokens(g.o.Credentials); err != nil {
-		return err
-	}
-	project := cmp.Or(g.o.Project, os.Getenv("GOOGLE_CLOUD_PROJECT"), g.tokens.project)
-	if project == "" {
-		return errors.New("google: no project: set LLMOptions.Project or GOOGLE_CLOUD_PROJECT")
-	}
-	location := cmp.Or(g.o.Location, os.Getenv("GOOGLE_CLOUD_LOCATION"), defaultLocation)
-	host := "https://" + location + "-aiplatform.googleapis.com"
-	if location == "global" {
-		host = "https://aiplatform.googleapis.com"
-	}
-	name := g.o.Model
-	switch {
-	case strings.HasPrefix(name, "projects/"):
-	case strings.Contains(name, "/"):
-		name = "projects/" + project + "/locations/" + location + "/" + name
-	default:
-		name = "projects/" + project + "/locations/" + location + "/publishers/google/models/" + name
-	}
-	g.path = "/v1beta1/" + name
-	g.base, err = wire.Base("google", g.o.BaseURL, host, "GOOGLE_VERTEX_BASE_URL")
-	return err
-}
+var errThinking = errors.New("google: set ThinkingBudget for Gemini 2.5, ThinkingLevel for Gemini 3, not both")
 
 // Info implements driver.LLM.
 func (g *gemini) Info() model.Info { return g.client.Info }
@@ -183,16 +130,6 @@ func (g *gemini) Prewarm(ctx context.Context) {
 		path, q = "/", nil // whatever the answer, the connection is open
 	}
 	client.Prewarm(ctx, wire.Join(g.base, path, q), h)
-}
-
-// authorized is the header of a request, and the client for it.
-func (g *gemini) authorized(ctx context.Context) (*wire.Client, http.Header, error) {
-	h := g.header.Clone()
-	if g.tokens == nil {
-		return &g.client, h, nil
-	}
-	client, err := g.tokens.authorize(ctx, &g.client, h)
-	return client, h, err
 }
 
 // Chat implements driver.LLM.

@@ -361,7 +361,7 @@ func instructionsCase(k *kit) {
 	defer cancel()
 	err := t.s.UpdateInstructions(ctx, more)
 	k.check(err == nil, "UpdateInstructions: %v", err)
-	t.settings()
+	t.settings(k.caps.MutableInstructions)
 	t.whole(t.speak(), words)
 	asked := k.last()
 	k.check(strings.Contains(asked.Instructions, more) && !strings.Contains(asked.Instructions, t.o.Instructions), "the provider knows instructions %q", asked.Instructions)
@@ -370,8 +370,8 @@ func instructionsCase(k *kit) {
 }
 
 // settings waits for the connection that takes a change which the last one could not.
-func (t *talk) settings() {
-	if !t.k.caps.MutableInstructions || !t.k.caps.MutableTools {
+func (t *talk) settings(mutable bool) {
+	if !mutable {
 		find[*realtime.Reconnected](t, "connection with the change", nil)
 	}
 }
@@ -385,7 +385,7 @@ func toolsCase(k *kit) {
 	defer cancel()
 	err := t.s.UpdateTools(ctx, []llm.ToolSpec{tool})
 	k.check(err == nil, "UpdateTools: %v", err)
-	t.settings()
+	t.settings(k.caps.MutableTools)
 	t.whole(t.speak(), words)
 	asked = k.last()
 	k.check(len(asked.Tools) == 1 && asked.Tools[0].Name == tool.Name && asked.Tools[0].Description == tool.Description, "the provider knows tools %+v", asked.Tools)
