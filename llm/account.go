@@ -140,7 +140,7 @@ func (l *leg) settle(owed, whole bool) {
 	default:
 		return
 	}
-	if t.usage != nil && !c.PromptOnly {
+	if t.usage != nil && !c.Partial {
 		if whole {
 			g.learnReply(c.CompletionTokens, t.got)
 		}

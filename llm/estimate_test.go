@@ -43,7 +43,7 @@ func TestWhatIsNotStatedIsEstimated(t *testing.T) {
 		{"broken", scripted.Answer{Fault: &scripted.Fault{After: 10, Err: late}}, func(s *llm.Stream, _ context.CancelFunc) { _, _, _ = s.Collect() }, metrics.Failed},
 		{"stalled", scripted.Answer{Fault: &scripted.Fault{After: 10, Stall: true}}, func(s *llm.Stream, _ context.CancelFunc) { _, _, _ = s.Collect() }, metrics.Failed},
 		{"never stated", scripted.Answer{NoUsage: true}, func(s *llm.Stream, _ context.CancelFunc) { _, _, _ = s.Collect() }, metrics.Delivered},
-		{"stated in part", scripted.Answer{EarlyUsage: &driver.Usage{PromptTokens: 18, PromptOnly: true}, NoUsage: true},
+		{"stated in part", scripted.Answer{EarlyUsage: &driver.Usage{PromptTokens: 18, Partial: true}, NoUsage: true},
 			func(s *llm.Stream, _ context.CancelFunc) { _, _, _ = s.Collect() }, metrics.Delivered},
 	} {
 		t.Run(c.name, func(t *testing.T) {

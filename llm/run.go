@@ -226,7 +226,7 @@ func (s *Stream) owed(err error) bool {
 		return t.began()
 	}
 	var e *model.Error
-	return t.taken && errors.As(err, &e) && e.Kind == model.KindProtocol && !e.Permanent // what came could not be read
+	return t.began() && errors.As(err, &e) && e.Kind == model.KindProtocol && !e.Permanent // what came could not be read
 }
 
 // works says that the present model answered.

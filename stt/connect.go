@@ -78,7 +78,8 @@ type connection struct {
 	cancel context.CancelCauseFunc
 	offset int64 // position of its first sample
 	dog    *attempt.Watchdog
-	fed    chan error // the feeder's only word: why it stopped, nil if it was not its fault
+	pushed time.Duration // to the driver; of the stream's lock
+	fed    chan error    // the feeder's only word: why it stopped, nil if it was not its fault
 }
 
 // connect runs one connection to its end; nil means that the input ended and everything came back.
@@ -117,6 +118,7 @@ func (s *Stream) connect() (gotFinal bool, err error) {
 	if !fed {
 		<-c.fed
 	}
+	c.count()
 	s.account(s.usage.disconnected)
 	return gotFinal, err
 }
@@ -201,9 +203,6 @@ func (c *connection) feed() error {
 		err := c.send(what, f)
 		stuck.Stop()
 		if err != nil {
-			c.s.mu.Lock()
-			c.s.usage.unsent(f.Duration())
-			c.s.mu.Unlock()
 			c.giveUp(err)
 			return err
 		}
@@ -250,25 +249,54 @@ func (c *connection) send(what step, f audio.Frame) error {
 		case sendFlush:
 			return c.d.Flush(c.ctx)
 		case sendEnd:
-			if err := c.push(c.tail()); err != nil {
+			tail := c.tail()
+			c.s.mu.Lock()
+			c.s.usage.sending(tail.Duration(), metrics.TagsFrom(c.s.ctx))
+			c.s.mu.Unlock()
+			if err := c.push(tail, tail.Duration()); err != nil {
 				return err
 			}
 			return c.d.CloseSend(c.ctx)
 		default:
-			f, err := c.convert(f)
+			out, err := c.convert(f)
 			if err != nil {
 				return err
 			}
-			return c.push(f)
+			return c.push(out, f.Duration())
 		}
 	})
 }
 
-func (c *connection) push(f audio.Frame) error {
-	if len(f.Data) == 0 {
-		return nil
+// push hands f to the driver, which is d of the stream's audio. What it does not take is no usage, unless
+// it says that it has sent it.
+func (c *connection) push(f audio.Frame, d time.Duration) (err error) {
+	_, took := c.d.(driver.Counter)
+	defer func() { // also after a panic
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		if took {
+			c.pushed += d
+		} else {
+			c.s.usage.unsent(d)
+		}
+	}()
+	if len(f.Data) > 0 {
+		err = c.d.Push(c.ctx, f)
 	}
-	return c.d.Push(c.ctx, f)
+	took = took || err == nil
+	return err
+}
+
+// count asks the driver how much of the audio the provider has got.
+func (c *connection) count() {
+	n, ok := c.d.(driver.Counter)
+	if !ok {
+		return
+	}
+	got := n.Sent()
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.pushed += c.s.usage.got(got-c.pushed, metrics.TagsFrom(c.s.ctx))
 }
 
 // convert makes f what the model takes, should it be another rate than the one the stream keeps.
@@ -297,8 +325,10 @@ func (c *connection) tail() audio.Frame {
 func (c *connection) sent(what step) {
 	switch what {
 	case sendAudio:
+		c.count()
 		c.s.account(c.s.usage.sent)
 	case sendFlush:
+		c.count()
 		c.s.mu.Lock()
 		c.s.flushed = min(c.s.flushed+1, len(c.s.flushes))
 		c.s.mu.Unlock()

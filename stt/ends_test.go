@@ -3,6 +3,7 @@ package stt_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,13 +13,67 @@ import (
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/stt/driver"
 	"github.com/parley-go/parley/stt/scripted"
 	"github.com/parley-go/parley/vad"
 	vadscript "github.com/parley-go/parley/vad/scripted"
 )
 
+// gathering hands audio on in messages of 150 ms, the last of a stretch padded with silence.
+type gathering struct{ *scripted.STT }
+
+func (g gathering) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
+	s, err := g.STT.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &gathered{Stream: s}, nil
+}
+
+type gathered struct {
+	driver.Stream
+	rate int
+	buf  []int16
+	sent atomic.Int64 // samples
+}
+
+func (g *gathered) Push(ctx context.Context, f audio.Frame) error {
+	g.rate = f.Rate
+	g.buf = append(g.buf, f.Data...)
+	for n := audio.SamplesIn(150*time.Millisecond, f.Rate); len(g.buf) >= n; g.buf = g.buf[n:] {
+		if err := g.Stream.Push(ctx, audio.Frame{Data: g.buf[:n], Rate: f.Rate, Channels: 1}); err != nil {
+			return err
+		}
+		g.sent.Add(int64(n))
+	}
+	return nil
+}
+
+func (g *gathered) rest(ctx context.Context) error {
+	if len(g.buf) == 0 {
+		return nil
+	}
+	return g.Push(ctx, audio.Silence(150*time.Millisecond-audio.Samples(len(g.buf)).At(g.rate), g.rate, 1))
+}
+
+func (g *gathered) Flush(ctx context.Context) error {
+	if err := g.rest(ctx); err != nil {
+		return err
+	}
+	return g.Stream.Flush(ctx)
+}
+
+func (g *gathered) CloseSend(ctx context.Context) error {
+	if err := g.rest(ctx); err != nil {
+		return err
+	}
+	return g.Stream.CloseSend(ctx)
+}
+
+func (g *gathered) Sent() time.Duration { return audio.Samples(g.sent.Load()).At(16000) }
+
 // However a stream ends, what each of its recognisers was sent is booked once, whether they state it often,
-// in the end or never.
+// in the end or never, and whether it is sent at once or gathered.
 func TestEveryEndBooksWhatWasSent(t *testing.T) {
 	type stage struct {
 		s      *stt.Stream
@@ -45,24 +100,30 @@ func TestEveryEndBooksWhatWasSent(t *testing.T) {
 		"fallback":          {[]scripted.Fault{{Call: -1, After: 1100 * time.Millisecond}}, []scripted.Fault{{Call: 99}}, finish},
 		"fallback and fail": {[]scripted.Fault{{Call: -1, After: 1100 * time.Millisecond}}, []scripted.Fault{{Call: -1, After: 500 * time.Millisecond}}, wait},
 	} {
-		for when, every := range map[string]time.Duration{"often": 300 * time.Millisecond, "at the end": time.Hour, "never": 0} {
+		for when, every := range map[string]time.Duration{"often": 300 * time.Millisecond, "at the end": time.Hour, "never": 0, "never, gathered": -1} {
 			t.Run(name+", stated "+when, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var l modeltest.Log
 					ctx, cancel := context.WithCancel(l.Context(t.Context()))
 					defer cancel()
-					a := scripted.New(brand("a", scripted.Options{UsageEvery: every, Faults: c.first}))
-					b := scripted.New(brand("b", scripted.Options{UsageEvery: every, Faults: c.second}))
+					a := scripted.New(brand("a", scripted.Options{UsageEvery: max(0, every), Faults: c.first}))
+					b := scripted.New(brand("b", scripted.Options{UsageEvery: max(0, every), Faults: c.second}))
 					m := stt.New(a, nil)
+					if every < 0 {
+						m = stt.New(gathering{a}, nil)
+					}
 					if c.second != nil {
 						m = stt.Fallback(nil, m, stt.New(b, nil))
 					}
 					s := open(t, ctx, m)
 					x := stage{s, collect(s), cancel}
 					f := sound(20*time.Millisecond, 0)
-					for range 150 { // 3 s
+					for i := range 150 { // 3 s
 						_ = s.Push(f)
 						time.Sleep(20 * time.Millisecond)
+						if i == 32 {
+							_ = s.Flush()
+						}
 					}
 					c.end(t, x)
 					<-x.c.done

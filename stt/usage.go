@@ -24,8 +24,10 @@ type usage struct {
 	stated    bool          // the provider reports durations
 	unbooked  time.Duration // sent since the last booking or report
 	shares    []share       // of unbooked, oldest first
+	held      time.Duration // of unbooked: the driver has it, and the provider has not
 	ahead     time.Duration // booked as measured on this connection, not yet covered by a report
 	ended     bool          // the connection was told that no more audio comes
+	final     bool          // and the provider has stated what it bills since
 }
 
 // share is audio that was sent on somebody's behalf: the tags of a stream's context may change.
@@ -56,6 +58,17 @@ func (u *usage) unsent(d time.Duration) {
 			u.shares = u.shares[:n-1]
 		}
 	}
+}
+
+// got says that a provider has d of the audio more than the driver took, or less, and returns how much more of
+// that is counted now.
+func (u *usage) got(d time.Duration, t metrics.Tags) (more time.Duration) {
+	u.held = max(0, -d)
+	if d <= 0 || u.final {
+		return 0
+	}
+	u.sending(d, t)
+	return d
 }
 
 // divide parts a booking, nil for none, among those on whose behalf its audio was sent. What it has besides
@@ -98,7 +111,7 @@ func (u *usage) oldest(d time.Duration) (time.Duration, metrics.Tags) {
 
 // sent returns an event to record, if one is due.
 func (u *usage) sent() *metrics.STT {
-	if u.stated || u.unbooked < bookEvery {
+	if u.stated || u.unbooked-u.held < bookEvery {
 		return nil
 	}
 	return u.settle()
@@ -106,13 +119,14 @@ func (u *usage) sent() *metrics.STT {
 
 // settle books what was sent and not covered by a report.
 func (u *usage) settle() *metrics.STT {
-	if u.unbooked <= 0 {
+	due := u.unbooked - u.held
+	if due <= 0 {
 		return nil
 	}
 	e := u.event(metrics.Measured)
-	e.AudioDuration = u.unbooked
-	u.ahead += u.unbooked
-	u.unbooked = 0
+	e.AudioDuration = due
+	u.ahead += due
+	u.unbooked -= due
 	return e
 }
 
@@ -126,6 +140,7 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 		e.AudioDuration = r.AudioDuration - covered
 		u.stated = true
 		u.unbooked = max(0, u.unbooked-e.AudioDuration)
+		u.final = u.ended
 		if u.ended || u.unbooked > inFlight {
 			u.unbooked = 0
 		}
@@ -138,8 +153,10 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 
 // disconnected books the rest of a connection.
 func (u *usage) disconnected() *metrics.STT {
+	u.unsent(u.held)
+	u.held = 0
 	e := u.settle()
-	u.ahead, u.ended = 0, false
+	u.ahead, u.ended, u.final = 0, false, false
 	return e
 }
 

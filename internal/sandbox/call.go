@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 
@@ -15,11 +16,12 @@ import (
 // Call is one request, or one websocket, that reached a sandbox, and what goes wrong with it.
 type Call struct {
 	*Server
-	W     http.ResponseWriter
-	R     *http.Request
-	Fault fault.Kind
-	end   func()
-	grpc  bool // refusals are in gRPC's form
+	Ledger *Ledger // of the Server; what will not be answered has Unanswered
+	W      http.ResponseWriter
+	R      *http.Request
+	Fault  fault.Kind
+	end    func()
+	grpc   bool // refusals are in gRPC's form
 }
 
 // strike does the faults that need no answer of the provider; true when that was all.
@@ -40,6 +42,21 @@ func (c *Call) strike() bool {
 		return false
 	}
 	return true
+}
+
+// leave books what h would bill for a request that gets no answer.
+func (c *Call) leave(h func(*Call)) {
+	if c.Fault != fault.SlowDial && c.Fault != fault.Silence && c.Fault != fault.CloseEarly {
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(c.R.Body, 32<<20))
+	if err != nil {
+		return // it did not take it whole
+	}
+	void := *c
+	void.Ledger, void.W, void.R, void.Fault = &c.Unanswered, httptest.NewRecorder(), c.R.Clone(c.R.Context()), fault.None
+	void.R.Body = io.NopCloser(bytes.NewReader(body))
+	h(&void)
 }
 
 // wait waits until the client is gone or the sandbox closes. The rest of the request is read, since

@@ -2,24 +2,36 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/parley-go/parley/internal/wire"
 )
 
 // memory is a listener for clients in the same process, whose connections wait on the clock of a
 // testing/synctest bubble.
 type memory struct {
+	addr  string
 	conns chan net.Conn // size 0: a dial waits for Accept
 	done  chan struct{}
 	once  sync.Once
+	close func()
 }
 
-// InMemory is a sandbox without a network, for testing/synctest bubbles: wire.WithDial takes dial.
-// Whoever called it closes the sandbox inside of the bubble.
+// memories counts the sandboxes in memory, so that each has an address of its own.
+var memories atomic.Uint32
+
+// InMemory is a sandbox without a network, for testing/synctest bubbles: plugins reach it at its URL, and
+// dial connects to it. Whoever called it closes the sandbox inside of the bubble.
 func InMemory(t testing.TB) (s *Server, dial func(ctx context.Context, network, addr string) (net.Conn, error)) {
 	t.Helper()
+	n := memories.Add(1)
 	m := &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+	m.addr = fmt.Sprintf("127.%d.%d.%d:1", 1+n>>16&127, n>>8&255, n&255) // loopback, for which nobody asks a proxy
+	m.close = wire.Local(m.addr, m.dial)
 	s, err := New(Options{Listener: m})
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +40,7 @@ func InMemory(t testing.TB) (s *Server, dial func(ctx context.Context, network, 
 }
 
 func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
+	client, server := Pipe()
 	select {
 	case m.conns <- server:
 		return client, nil
@@ -51,9 +63,17 @@ func (m *memory) Accept() (net.Conn, error) {
 
 // Close implements net.Listener.
 func (m *memory) Close() error {
-	m.once.Do(func() { close(m.done) })
+	m.once.Do(func() {
+		m.close()
+		close(m.done)
+	})
 	return nil
 }
 
 // Addr implements net.Listener.
-func (m *memory) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (m *memory) Addr() net.Addr { return memoryAddr(m.addr) }
+
+type memoryAddr string
+
+func (memoryAddr) Network() string  { return "tcp" }
+func (a memoryAddr) String() string { return string(a) }

@@ -28,6 +28,9 @@ type Server struct {
 	Key string
 	// Ledger is what it would bill: compare it with Session.Usage.
 	Ledger Ledger
+	// Unanswered is what requests would have cost that it took and never answered: providers differ in whether
+	// they bill such.
+	Unanswered Ledger
 
 	// Understand is how recognisers find words, instead of hearing EarText in everything.
 	Understand func(audio.Frame) string
@@ -161,7 +164,10 @@ func (s *Server) Close() error {
 // Handle serves the calls of pattern, which is one of http.ServeMux. The faults of requests strike
 // before h; those of streams are left to the Call.
 func (s *Server) Handle(pattern string, h func(*Call)) {
-	s.handle(pattern, ofRequest, (*Call).strike, h)
+	s.handle(pattern, ofRequest, func(c *Call) bool {
+		c.leave(h)
+		return c.strike()
+	}, h)
 }
 
 // HandleFirst is Handle for a request that only says where the answers are to be had: their faults are left to
@@ -174,7 +180,7 @@ func (s *Server) handle(pattern string, mine func(fault.Kind) bool, strike func(
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		s.wg.Add(1)
 		defer s.wg.Done()
-		c := &Call{Server: s, W: w, R: r, Fault: s.plans.take(mine)}
+		c := &Call{Server: s, Ledger: &s.Ledger, W: w, R: r, Fault: s.plans.take(mine)}
 		c.end = s.Begin()
 		defer func() { c.end() }()
 		if !strike(c) {
@@ -221,7 +227,7 @@ func (l listener) Accept() (net.Conn, error) {
 
 // reset ends c so that the peer sees a reset, not an end.
 func reset(c net.Conn) {
-	if t, ok := c.(*net.TCPConn); ok {
+	if t, ok := c.(interface{ SetLinger(sec int) error }); ok {
 		_ = t.SetLinger(0)
 	}
 	_ = c.Close()

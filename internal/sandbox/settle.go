@@ -15,8 +15,9 @@ const (
 	settled = 60
 	// patience is for how many rounds a fault waits for a client that never pauses, such as a live microphone.
 	patience = 1000
-	// round is how long a round takes at least.
-	round = time.Millisecond
+	// round is how long a round takes at least. It is odd, so that in the time of a testing/synctest bubble
+	// nothing breaks at the very moment at which a client sends.
+	round = 1_000_033 * time.Nanosecond
 )
 
 // breaks reports whether f costs a client its connection, or its call, when it strikes at a piece of the

@@ -1,11 +1,23 @@
 package wire
 
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/parley-go/parley/audio"
+)
+
 // Chunks gathers audio into messages of a size, for providers that want no smaller ones. The zero value
-// gathers nothing. It belongs to one goroutine.
+// gathers nothing. It belongs to one goroutine, but for Sent.
 type Chunks struct {
 	Size int // bytes of a message
+	Rate int // Hz, for Sent
 	buf  []byte
+	sent atomic.Int64 // bytes
 }
+
+// Sent is how much audio was handed on.
+func (c *Chunks) Sent() time.Duration { return audio.Samples(c.sent.Load() / 2).At(c.Rate) }
 
 // Add takes samples and hands on the messages that are complete, borrowed until send returns.
 func (c *Chunks) Add(pcm []int16, send func([]byte) error) error {
@@ -15,6 +27,7 @@ func (c *Chunks) Add(pcm []int16, send func([]byte) error) error {
 		if err := send(c.buf[at : at+c.Size]); err != nil {
 			return err
 		}
+		c.sent.Add(int64(c.Size))
 	}
 	c.buf = append(c.buf[:0], c.buf[at:]...)
 	return nil
@@ -30,5 +43,9 @@ func (c *Chunks) Rest(padded bool, send func([]byte) error) error {
 	}
 	b := c.buf
 	c.buf = c.buf[:0]
-	return send(b)
+	err := send(b)
+	if err == nil {
+		c.sent.Add(int64(len(b)))
+	}
+	return err
 }

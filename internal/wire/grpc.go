@@ -125,6 +125,16 @@ func (g *GRPC) Accepted(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// Refused reports whether the server wanted nothing of the call.
+func (g *GRPC) Refused() bool {
+	select {
+	case <-g.answered:
+		return g.resp != nil && g.refused != nil
+	default:
+		return false
+	}
+}
+
 // refusal is the error of an answer without messages. There is an answer.
 func (g *GRPC) refusal() error {
 	switch {

@@ -86,9 +86,6 @@ const (
 	idle                // nobody any more: what arrives is dropped
 )
 
-// DialFunc makes a connection.
-type DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
-
 type dialKey struct{}
 
 // WithDial returns a context in which websockets are opened over what dial connects to, such as a
@@ -103,7 +100,7 @@ func Dial(ctx context.Context, p *Peer, o SocketOptions) (*Socket, error) {
 	began := time.Now()
 	d := websocket.Dialer{Proxy: http.ProxyFromEnvironment, Subprotocols: o.Proto, HandshakeTimeout: 45 * time.Second}
 	var stop func() bool
-	connect := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext
+	connect := network(&net.Dialer{KeepAlive: 30 * time.Second})
 	if f, ok := ctx.Value(dialKey{}).(DialFunc); ok {
 		connect = f
 	}

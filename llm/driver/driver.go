@@ -93,7 +93,7 @@ type Usage struct {
 	CacheCreationTokens int64
 	CompletionTokens    int64
 	TotalTokens         int64
-	PromptOnly          bool        // stated before the answer: CompletionTokens does not count it
+	Partial             bool        // stated before the end of the answer: CompletionTokens does not count all of it
 	Measured            bool        // counted by the driver, not stated by a provider
 	Raw                 metrics.Raw // what the provider wrote; see metrics.RawOf
 }

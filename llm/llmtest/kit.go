@@ -152,7 +152,7 @@ func (k *kit) booked() {
 		CompletionTokens: e.CompletionTokens, TotalTokens: e.TotalTokens,
 	}
 	want := k.stage.Usage()
-	want.Measured, want.PromptOnly, want.Raw = false, false, ""
+	want.Measured, want.Partial, want.Raw = false, false, ""
 	if got != want {
 		k.broken("%+v was booked, and %+v is what the provider stated", got, want)
 	}

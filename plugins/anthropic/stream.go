@@ -174,7 +174,7 @@ func (s *stream) count(u *usage, final bool) {
 	prompt := t.input + t.creation + t.read
 	s.put(&driver.Chunk{Usage: &driver.Usage{
 		PromptTokens: prompt, PromptCachedTokens: t.read, CacheCreationTokens: t.creation,
-		CompletionTokens: t.output, TotalTokens: prompt + t.output, PromptOnly: !final, Raw: metrics.RawOf(raw),
+		CompletionTokens: t.output, TotalTokens: prompt + t.output, Partial: !final, Raw: metrics.RawOf(raw),
 	}})
 }
 

@@ -37,14 +37,14 @@ data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"outpu
 	if err != io.EOF || len(chunks) != 4 {
 		t.Fatalf("%+v, %v", chunks, err)
 	}
-	if u := *chunks[0].Usage; u != (driver.Usage{PromptTokens: 17, PromptCachedTokens: 4, CacheCreationTokens: 3, CompletionTokens: 1, TotalTokens: 18, PromptOnly: true,
+	if u := *chunks[0].Usage; u != (driver.Usage{PromptTokens: 17, PromptCachedTokens: 4, CacheCreationTokens: 3, CompletionTokens: 1, TotalTokens: 18, Partial: true,
 		Raw: `{"cache_creation_input_tokens":3,"cache_read_input_tokens":4,"input_tokens":10,"output_tokens":1}`}) {
 		t.Errorf("at the start %+v", u)
 	}
 	if c := chunks[1]; c.Text != "Hé" || c.ID != "m" {
 		t.Errorf("the text is %+v", c)
 	}
-	if u := *chunks[3].Usage; u.PromptTokens != 17 || u.CompletionTokens != 9 || u.TotalTokens != 26 || u.PromptOnly ||
+	if u := *chunks[3].Usage; u.PromptTokens != 17 || u.CompletionTokens != 9 || u.TotalTokens != 26 || u.Partial ||
 		u.Raw != `{"cache_creation_input_tokens":3,"cache_read_input_tokens":4,"input_tokens":10,"output_tokens":9}` {
 		t.Errorf("in the end %+v", u)
 	}

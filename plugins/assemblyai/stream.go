@@ -39,6 +39,9 @@ func (s *stream) Push(ctx context.Context, f audio.Frame) error {
 	return s.chunks.Add(f.Data, func(b []byte) error { return s.WriteBinary(ctx, b) })
 }
 
+// Sent implements driver.Counter.
+func (s *stream) Sent() time.Duration { return s.chunks.Sent() }
+
 // Flush implements driver.Stream: it ends the turn.
 func (s *stream) Flush(ctx context.Context) error { return s.control(ctx, `{"type":"ForceEndpoint"}`) }
 

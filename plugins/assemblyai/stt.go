@@ -172,7 +172,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	} else if !r.pro && !strings.Contains(r.o.Model, "multilingual") {
 		t.language = "en"
 	}
-	t.chunks.Size = 2 * audio.SamplesIn(chunk, rate)
+	t.chunks.Size, t.chunks.Rate = 2*audio.SamplesIn(chunk, rate), rate
 	return t, nil
 }
 

@@ -37,6 +37,7 @@ func (d *synthesizer) Open(ctx context.Context) (driver.Stream, error) {
 // speech implements driver.Stream: a context of the provider, on a connection that it has alone.
 type speech struct {
 	*wire.Exchange
+	wire.Joined
 	d     *synthesizer
 	id    string
 	pcm   wire.PCM
@@ -55,7 +56,11 @@ func (s *speech) Push(ctx context.Context, text string) error {
 	s.mu.Lock()
 	s.sent = true
 	s.mu.Unlock()
-	return s.WriteJSON(ctx, &packet{ContextID: s.id, Transcript: text + " ", Force: true})
+	if err := s.WriteJSON(ctx, &packet{ContextID: s.id, Transcript: text + " ", Force: true}); err != nil {
+		return err
+	}
+	s.Piece(text)
+	return nil
 }
 
 // CloseSend implements driver.Stream.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/wire"
@@ -31,6 +32,9 @@ type input struct {
 func (in *input) Push(ctx context.Context, f audio.Frame) error {
 	return in.chunks.Add(f.Data, func(b []byte) error { return in.WriteBinary(ctx, b) })
 }
+
+// Sent implements driver.Counter.
+func (in *input) Sent() time.Duration { return in.chunks.Sent() }
 
 // rest sends the audio that is no whole message yet.
 func (in *input) rest(ctx context.Context) error {

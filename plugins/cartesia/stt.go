@@ -113,7 +113,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 		return nil, err
 	}
 	in := &input{Socket: s, r: r, language: language}
-	in.chunks.Size = 2 * audio.SamplesIn(sttChunk, sttRate)
+	in.chunks.Size, in.chunks.Rate = 2*audio.SamplesIn(sttChunk, sttRate), sttRate
 	if r.turns {
 		return &turns{input: in}, nil
 	}

@@ -127,6 +127,6 @@ func (f *flux) Open(ctx context.Context, o driver.Options) (driver.Stream, error
 		return nil, err
 	}
 	t := &turns{Socket: s, peer: &f.Peer, language: language, turn: -1}
-	t.chunks.Size = 2 * audio.SamplesIn(fluxChunk, sttRate)
+	t.chunks.Size, t.chunks.Rate = 2*audio.SamplesIn(fluxChunk, sttRate), sttRate
 	return t, nil
 }

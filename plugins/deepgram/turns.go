@@ -34,6 +34,9 @@ func (t *turns) Push(ctx context.Context, f audio.Frame) error {
 	return t.chunks.Add(f.Data, func(b []byte) error { return t.WriteBinary(ctx, b) })
 }
 
+// Sent implements driver.Counter.
+func (t *turns) Sent() time.Duration { return t.chunks.Sent() }
+
 // Flush implements driver.Stream: it ends the turn.
 func (t *turns) Flush(ctx context.Context) error {
 	return t.control(ctx, `{"type":"ForceEndTurn"}`)

@@ -52,6 +52,9 @@ func (l *live) Push(ctx context.Context, f audio.Frame) error {
 	return l.chunks.Add(f.Data, func(b []byte) error { return l.send(ctx, b, false) })
 }
 
+// Sent implements driver.Counter.
+func (l *live) Sent() time.Duration { return l.chunks.Sent() }
+
 // Flush implements driver.Stream.
 func (l *live) Flush(ctx context.Context) error {
 	if err := l.chunks.Rest(false, func(b []byte) error { return l.send(ctx, b, false) }); err != nil {

@@ -14,6 +14,7 @@ import (
 // speech implements driver.Stream: a context of the provider.
 type speech struct {
 	*wire.Channel[*reply]
+	wire.Joined
 	d     *synthesizer
 	begun atomic.Bool
 
@@ -38,14 +39,18 @@ func (s *speech) Push(ctx context.Context, text string) error {
 	if text = strings.TrimSpace(text); text == "" {
 		return nil
 	}
-	text += " "
-	p := piece{Text: &text, ContextID: s.ID(), Flush: s.d.auto()}
-	if s.begun.Swap(true) {
-		return s.WriteJSON(ctx, p)
+	spaced := text + " "
+	list := []any{piece{Text: &spaced, ContextID: s.ID(), Flush: s.d.auto()}}
+	if !s.begun.Swap(true) {
+		first := s.d.init
+		first.ContextID = s.ID()
+		list = []any{first, list[0]}
 	}
-	first := s.d.init
-	first.ContextID = s.ID()
-	return s.WriteJSON(ctx, first, p)
+	if err := s.WriteJSON(ctx, list...); err != nil {
+		return err
+	}
+	s.Piece(text)
+	return nil
 }
 
 // CloseSend implements driver.Stream.

@@ -138,7 +138,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 		return nil, err
 	}
 	l := &live{Socket: s, r: r, language: r.language(o)}
-	l.chunks.Size = 2 * audio.SamplesIn(sttChunk, sttRate)
+	l.chunks.Size, l.chunks.Rate = 2*audio.SamplesIn(sttChunk, sttRate), sttRate
 	if r.o.PreviousText != "" { // for the first message only
 		first := chunk(nil, false)
 		first.Previous = r.o.PreviousText

@@ -140,7 +140,9 @@ func (s *geminiStream) take(data []byte) error {
 		}
 	}
 	if r.Usage != nil {
-		s.put(&driver.Chunk{Usage: r.Usage.driver()})
+		u := r.Usage.driver()
+		u.Partial = s.reason == "" && r.PromptFeedback.BlockReason == ""
+		s.put(&driver.Chunk{Usage: u})
 	}
 	switch reason := r.PromptFeedback.BlockReason; {
 	case reason != "":

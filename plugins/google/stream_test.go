@@ -35,6 +35,18 @@ data: {"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"}}]},"finis
 	}
 }
 
+// What is stated before the end of an answer does not count all of it.
+func TestGeminiUsageBeforeTheEndIsPartial(t *testing.T) {
+	chunks, _ := readGemini(`data: {"candidates":[{"content":{"parts":[{"text":"a"}]}}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":1}}
+
+data: {"candidates":[{"content":{"parts":[{"text":"b"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2}}
+
+`)
+	if len(chunks) != 4 || !chunks[1].Usage.Partial || chunks[3].Usage.Partial {
+		t.Errorf("%+v", chunks)
+	}
+}
+
 func FuzzGeminiStream(f *testing.F) {
 	f.Add(`data: {"candidates":[{"content":{"parts":[{"text":"a"},null,{"functionCall":{"args":[]}}]},"finishReason":"STOP"}]}` + "\n\n")
 	f.Add(`data: {"error":{"code":"x"}}` + "\n\n")

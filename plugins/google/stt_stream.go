@@ -45,6 +45,7 @@ type stream struct {
 	cur     *call      // takes the audio; nil until the next comes
 	pcm     []byte
 	sent    time.Duration
+	refused []*call // which cost nothing
 
 	mu    sync.Mutex
 	calls []*call // not over, oldest first
@@ -175,11 +176,23 @@ func (s *stream) Push(ctx context.Context, f audio.Frame) error {
 		if err := s.cur.Send(ctx, m); err != nil {
 			return err
 		}
+		d := audio.Samples(len(part) / 2).At(f.Rate)
+		s.cur.audio += d
+		s.sent += d
 	}
-	s.cur.audio += f.Duration()
-	s.sent += f.Duration()
 	s.idle.Reset(idleLimit)
 	return nil
+}
+
+// Sent implements driver.Counter.
+func (s *stream) Sent() time.Duration {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	n := s.sent
+	for _, c := range s.refused {
+		n -= c.audio
+	}
+	return n
 }
 
 // Flush implements driver.Stream. The provider finishes what it heard at the end of a call only.
@@ -274,6 +287,11 @@ func (s *stream) oldest(ctx context.Context) (*call, error) {
 func (s *stream) leave(c *call, err error) error {
 	if c.unused.Load() {
 		return nil
+	}
+	if c.Refused() {
+		s.sending.Lock()
+		s.refused = append(s.refused, c)
+		s.sending.Unlock()
 	}
 	if !c.done.Load() || err != io.EOF {
 		return err

@@ -185,6 +185,20 @@ func TestFlushGivesTheFinalAtOnce(t *testing.T) {
 	})
 }
 
+// What a call was sent that the provider refuses costs nothing.
+func TestRefusedCallIsNotBooked(t *testing.T) {
+	inBubble(t, STTOptions{NoInterim: true}, googlebox.SpeechOptions{}, nil, func(l *live) {
+		l.failures = 1
+		l.speak(sandbox.EarSpeech(16000))
+		if err := l.s.Flush(); err != nil {
+			l.Fatal(err)
+		}
+		synctest.Wait()
+		l.box.Plan(fault.Once(fault.ServerError))
+		l.speak(sandbox.EarSpeech(16000))
+	})
+}
+
 // TestCallsGiveWay speaks for 12 minutes: no word is lost, no call is longer than the provider allows,
 // and nobody notices.
 func TestCallsGiveWay(t *testing.T) {

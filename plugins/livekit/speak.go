@@ -37,6 +37,7 @@ func (d *synthesizer) Open(ctx context.Context) (driver.Stream, error) {
 // that is not heard to its end costs the connection.
 type speech struct {
 	*wire.Exchange
+	wire.Joined
 	d       *synthesizer
 	sent    atomic.Int64 // bytes of text
 	flushed atomic.Bool
@@ -70,9 +71,14 @@ func (s *speech) Push(ctx context.Context, text string) error {
 		return nil
 	}
 	s.sent.Add(int64(len(text)))
-	return s.WriteJSON(ctx, inputTranscript{
+	err := s.WriteJSON(ctx, inputTranscript{
 		"input_transcript", text + " ", generation{s.d.o.Voice, s.d.o.Model, s.d.o.Language}, orEmpty(s.d.o.Extra),
 	})
+	if err != nil {
+		return err
+	}
+	s.Piece(text)
+	return nil
 }
 
 // CloseSend implements driver.Stream.

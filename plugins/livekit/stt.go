@@ -185,7 +185,7 @@ func (r *recognizer) Open(ctx context.Context, o driver.Options) (driver.Stream,
 	}
 	s := &stream{
 		Socket: ws, a: &r.access, language: create.Settings.Language, session: h.Get(headSession),
-		chunks: wire.Chunks{Size: 2 * audio.SamplesIn(sttChunk, sttRate)},
+		chunks: wire.Chunks{Size: 2 * audio.SamplesIn(sttChunk, sttRate), Rate: sttRate},
 	}
 	s.ending, s.end = context.WithCancel(context.Background())
 	return s, nil

@@ -67,6 +67,9 @@ func (s *stream) Push(ctx context.Context, f audio.Frame) error {
 	return s.chunks.Add(f.Data, s.send(ctx))
 }
 
+// Sent implements driver.Counter.
+func (s *stream) Sent() time.Duration { return s.chunks.Sent() }
+
 // Flush implements driver.Stream.
 func (s *stream) Flush(ctx context.Context) error {
 	return s.finalize(ctx, func() {})

@@ -9,11 +9,14 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/openaibox"
+	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/llm/llmtest"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
@@ -458,4 +461,28 @@ func TestARequestTellsWhyItsSocketWasRefused(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 400 || !strings.Contains(err.Error(), "no such model") {
 		t.Errorf("error is %v", err)
 	}
+}
+
+// An answer that cannot be read is one: the prompt is billed, on a websocket as elsewhere.
+func TestUnreadableAnswerIsBooked(t *testing.T) {
+	both(t, func(t *testing.T, o ResponsesOptions) {
+		box := sandbox.Start(t, fault.Once(fault.Malformed))
+		openaibox.Responses(box, "", openaibox.ResponsesOptions{})
+		o.APIKey, o.BaseURL, o.Front = box.Key, box.URL(), &llm.Options{Conn: model.ConnOptions{MaxRetry: -1}}
+		m, err := NewResponses(&o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		var log modeltest.Log
+		c := &chat.Context{}
+		c.Add(chat.NewMessage(chat.User, "Is it going to rain in Paris today?"))
+		if _, _, err := m.Chat(log.Context(t.Context()), &llm.Request{Messages: c}).Collect(); err == nil {
+			t.Fatal("an answer that cannot be read was taken")
+		}
+		es := modeltest.Events[*metrics.LLM](&log)
+		if len(es) != 1 || es[0].Source != metrics.Estimated || es[0].PromptTokens == 0 || es[0].Outcome != metrics.Failed {
+			t.Errorf("booked %v", es)
+		}
+	})
 }

@@ -149,6 +149,13 @@ type Result struct {
 	Usage *UsageReport
 }
 
+// Counter is implemented by streams that do not send all of what Push takes at once, or send more than
+// that: package stt asks them how much the provider has got, and counts what Push took of others.
+type Counter interface {
+	// Sent is how much audio was sent so far. It is called from any goroutine, also after Close.
+	Sent() time.Duration
+}
+
 // Connected is implemented by streams that took a connection to open. Package stt asks once, after
 // Open, and reports the acquisition.
 type Connected interface {

@@ -76,6 +76,8 @@ type transcriber struct {
 	loose sandbox.Heard // without server VAD: what is not committed
 	since time.Duration // audio that is in no item yet begins here
 	at    time.Duration // audio that was taken
+
+	billed string // the model that audio is for; of the inbox
 }
 
 func (t *transcriber) serve() {
@@ -84,8 +86,11 @@ func (t *transcriber) serve() {
 	t.fault = f
 	t.ear.Rate = 24000
 	in := t.ws.Inbox(func(_ bool, data []byte) {
+		var m sessionUpdate
 		if pcm, ok := t.pcm(data); ok {
-			t.o.bill(t.c, "session", audio.Samples(len(pcm)/2).At(t.ear.Rate), 0, 0)
+			t.o.bill(t.c, t.billed, audio.Samples(len(pcm)/2).At(t.ear.Rate), 0, 0)
+		} else if sandbox.Strict(data, &m) == nil && m.Type == "session.update" {
+			t.billed = m.Session.Audio.Input.Transcription.Model
 		}
 	})
 	_ = t.ws.Send(map[string]any{"type": "session.created", "event_id": "event_1", "session": map[string]any{"type": "transcription"}}, false)

@@ -318,6 +318,7 @@ func (a *answering) book(f func(metrics.Event)) {
 // run gives the answer; false when it did not come to its end.
 func (a *answering) run() bool {
 	if a.fault == fault.Silence {
+		a.book(a.c.Unanswered.Bill)
 		return true
 	}
 	if a.k.o.Seen != nil {
