@@ -20,6 +20,7 @@ import (
 	"github.com/parley-go/parley/plugins/neuphonic"
 	"github.com/parley-go/parley/plugins/nvidia"
 	"github.com/parley-go/parley/plugins/openai"
+	"github.com/parley-go/parley/plugins/phonic"
 	"github.com/parley-go/parley/plugins/resemble"
 	"github.com/parley-go/parley/plugins/rime"
 	"github.com/parley-go/parley/plugins/sarvam"
@@ -111,6 +112,8 @@ func All() []Model {
 			func(k string) (any, error) {
 				return openai.NewRealtime(&openai.RealtimeOptions{Service: openai.XAI, APIKey: k})
 			}, "Grok"},
+		{"phonic", "NewRealtime", "Realtime", "PHONIC_API_KEY, PHONIC_BASE_URL", "time of connections, " + measured,
+			func(k string) (any, error) { return phonic.NewRealtime(&phonic.RealtimeOptions{APIKey: k}) }, ""},
 		{"resemble", "NewTTS", "TTS", "RESEMBLE_API_KEY, RESEMBLE_BASE_URL", "characters, " + measured,
 			func(k string) (any, error) { return resemble.NewTTS(&resemble.TTSOptions{APIKey: k}) }, ""},
 		{"rime", "NewTTS", "TTS", "RIME_API_KEY, RIME_BASE_URL", "characters, " + measured,

@@ -48,18 +48,24 @@ type turn struct {
 // New returns a Teller for answers with audio of a rate, in Hz, or for those that are only written.
 func New(rate int, textOnly bool) *Teller { return &Teller{rate: rate, text: textOnly} }
 
-// Next returns the next event. While there is none it has read take a message of the provider; ctx of read ends
-// when somebody else has something to tell.
-func (t *Teller) Next(ctx context.Context, read func(context.Context) error) (driver.Event, error) {
+// Next returns the next event. While there is none it has read wait for a message of the provider, and take tell what
+// it says. The context of read ends when somebody else has something to tell.
+func (t *Teller) Next(ctx context.Context, read func(context.Context) (wire.Message, error), take func(context.Context, wire.Message) error) (driver.Event, error) {
 	for {
 		e, wait, wake := t.next(ctx)
 		if e != nil {
 			return e, nil
 		}
-		err := read(wait)
+		m, err := read(wait)
 		woken := wait.Err() != nil && ctx.Err() == nil
 		wake()
-		if err != nil && !woken {
+		switch {
+		case err == nil:
+			err = take(ctx, m)
+		case woken:
+			continue
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -132,6 +138,13 @@ func (t *Teller) Awaited() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.asked) > 0
+}
+
+// Idle reports whether no answer goes on, and none was asked for.
+func (t *Teller) Idle() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.answer == nil && len(t.asked) == 0
 }
 
 // Begin tells that an answer begins, unless one goes on of which nothing was told yet.
@@ -209,10 +222,14 @@ func (t *Teller) Audio(pcm []byte) {
 	t.put(&driver.Audio{ResponseID: a.id, ItemID: a.item, Frame: audio.Frame{Data: t.pcm, Rate: t.rate, Channels: 1}})
 }
 
-// Call tells of a call, with which an answer ends: the provider waits for the output.
+// Call tells of a call, with which an answer ends: the provider waits for the output. It is not of an answer that
+// was stopped.
 func (t *Teller) Call(c llm.ToolCall) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.answer != nil && t.answer.cut {
+		t.end(driver.Cancelled)
+	}
 	a := t.begin()
 	t.put(&driver.ToolCall{ResponseID: a.id, ItemID: metrics.NewID("item_"), Call: c})
 	t.end(driver.Completed)

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/parley-go/parley/internal/modeltest"
+	"github.com/parley-go/parley/internal/wire"
 	llm "github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/realtime/driver"
 )
@@ -17,7 +18,7 @@ import (
 func told(t *Teller) []string {
 	var all []driver.Event
 	for {
-		e, err := t.Next(context.Background(), func(context.Context) error { return io.EOF })
+		e, err := t.Next(context.Background(), func(context.Context) (wire.Message, error) { return wire.Message{}, io.EOF }, nil)
 		if err != nil {
 			return modeltest.Told(all)
 		}
@@ -72,6 +73,14 @@ func TestAnswers(t *testing.T) {
 			t.End()
 		},
 			[]string{"created a for one", "done a for one cancelled", "created b for ", "done b for  completed"}},
+		{"call after a cut", false, func(t *Teller) {
+			t.Text("A")
+			t.Cut()
+			t.Ask("one")
+			t.Call(llm.ToolCall{CallID: "c", Name: "f", Arguments: "{}"})
+		},
+			[]string{"created a for ", "message b of a text=false", `text b "A"`, "whole b", "done a for  cancelled",
+				"created c for one", "call of c: c f({})", "done c for one completed"}},
 		{"refused", false, func(t *Teller) { t.Ask("one"); t.Refused(io.EOF); t.Refused(io.EOF) },
 			[]string{"error of one: EOF", "error of : EOF"}},
 		{"user", false, func(t *Teller) {
@@ -96,28 +105,65 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// What somebody else tells wakes who waits for the provider, and a message that comes then is not lost.
+// What somebody else tells wakes who waits for the provider. What a message tells does not end the context in which
+// it is taken, and its error is not lost.
 func TestNextIsWoken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := New(24000, false)
-		read := func(ctx context.Context) error {
-			<-ctx.Done()
-			return context.Cause(ctx)
+		messages := make(chan wire.Message)
+		read := func(ctx context.Context) (wire.Message, error) {
+			select {
+			case m := <-messages:
+				return m, nil
+			case <-ctx.Done():
+				return wire.Message{}, context.Cause(ctx)
+			}
 		}
-		got := make(chan driver.Event)
-		go func() {
-			e, _ := x.Next(t.Context(), read)
-			got <- e
-		}()
-		synctest.Wait()
+		take := func(ctx context.Context, m wire.Message) error {
+			x.Text("A")
+			if ctx.Err() != nil {
+				t.Errorf("the context ended: %v", ctx.Err())
+			}
+			if m.Binary {
+				return io.ErrUnexpectedEOF
+			}
+			return nil
+		}
+		type got struct {
+			e   driver.Event
+			err error
+		}
+		next := func(ctx context.Context) chan got {
+			c := make(chan got)
+			go func() {
+				e, err := x.Next(ctx, read, take)
+				c <- got{e, err}
+			}()
+			synctest.Wait()
+			return c
+		}
+		c := next(t.Context())
 		x.Tell(&driver.Updated{ID: "u"})
-		if e, ok := (<-got).(*driver.Updated); !ok || e.ID != "u" {
+		if e, ok := (<-c).e.(*driver.Updated); !ok || e.ID != "u" {
 			t.Errorf("told %+v", e)
 		}
+		c = next(t.Context())
+		messages <- wire.Message{}
+		if e, ok := (<-c).e.(*driver.ResponseCreated); !ok {
+			t.Errorf("told %+v", e)
+		}
+		told(x)
+		c = next(t.Context())
+		messages <- wire.Message{Binary: true}
+		if g := <-c; !errors.Is(g.err, io.ErrUnexpectedEOF) {
+			t.Errorf("told %+v, %v", g.e, g.err)
+		}
+		told(x)
 		ctx, cancel := context.WithCancel(t.Context())
+		c = next(ctx)
 		cancel()
-		if _, err := x.Next(ctx, read); !errors.Is(err, context.Canceled) {
-			t.Errorf("after the end of the context: %v", err)
+		if g := <-c; !errors.Is(g.err, context.Canceled) {
+			t.Errorf("after the end of the context: %v", g.err)
 		}
 	})
 }

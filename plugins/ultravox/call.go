@@ -143,9 +143,11 @@ func (c *call) Cancel(ctx context.Context) error {
 }
 
 // Next implements driver.Conn.
-func (c *call) Next(ctx context.Context) (driver.Event, error) { return c.t.Next(ctx, c.read) }
+func (c *call) Next(ctx context.Context) (driver.Event, error) {
+	return c.t.Next(ctx, c.read, c.understand)
+}
 
-// said is a message of the provider.
+// event is a message of the provider.
 type event struct {
 	Type       string          `json:"type"`
 	State      string          `json:"state"`
@@ -160,15 +162,16 @@ type event struct {
 	Parameters json.RawMessage `json:"parameters"`
 }
 
-// read takes one message of the provider.
-func (c *call) read(ctx context.Context) error {
+func (c *call) read(ctx context.Context) (wire.Message, error) {
 	m, err := c.Read(ctx)
-	if err != nil {
-		if c.EndedWell() {
-			return io.EOF
-		}
-		return err
+	if err != nil && c.EndedWell() {
+		return m, io.EOF
 	}
+	return m, err
+}
+
+// understand takes one message.
+func (c *call) understand(ctx context.Context, m wire.Message) error {
 	if m.Binary {
 		if c.t.Going() || slices.ContainsFunc(m.Data, func(b byte) bool { return b != 0 }) { // silence is no answer
 			c.t.Audio(m.Data)
@@ -178,6 +181,10 @@ func (c *call) read(ctx context.Context) error {
 	var e event
 	if err := c.Decode(m, &e); err != nil {
 		return err
+	}
+	if e.Type == "client_tool_invocation" && c.byUs(false) { // of an answer that nobody wants
+		return c.WriteJSON(ctx, map[string]any{"type": "client_tool_result", "invocationId": e.Invocation,
+			"result": "cancelled", "agentReaction": "listens"})
 	}
 	c.take(&e)
 	return nil

@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/ultravoxbox"
 	"github.com/parley-go/parley/internal/teller"
+	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/chat"
 	llm "github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
@@ -37,7 +40,7 @@ func newCall(t testing.TB) *call {
 // told is what c has to tell.
 func (c *call) told() (all []driver.Event) {
 	for {
-		e, err := c.t.Next(context.Background(), func(context.Context) error { return io.EOF })
+		e, err := c.t.Next(context.Background(), func(context.Context) (wire.Message, error) { return wire.Message{}, io.EOF }, nil)
 		if err != nil {
 			return all
 		}
@@ -421,4 +424,69 @@ func FuzzEvent(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A tool is not carried out for an answer that we stopped, and the provider does not wait for it.
+func TestCallOfACancelledAnswer(t *testing.T) {
+	got := make(chan string, 2)
+	up := websocket.Upgrader{}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			_, _ = io.WriteString(w, `{"joinUrl":"ws://`+r.Host+`/call"}`)
+			return
+		}
+		ws, err := up.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer ws.Close()
+		say := func(messages ...string) {
+			for _, m := range messages {
+				_ = ws.WriteMessage(websocket.TextMessage, []byte(m))
+			}
+		}
+		say(speaking, yes)
+		_, _, _ = ws.ReadMessage()
+		say(clears, `{"type":"client_tool_invocation","toolName":"f","invocationId":"i","parameters":{}}`, listening)
+		for {
+			_, m, err := ws.ReadMessage()
+			if err != nil {
+				return
+			}
+			got <- string(m)
+		}
+	}))
+	defer s.Close()
+	d, err := newRealtime(&RealtimeOptions{APIKey: "secret-key", BaseURL: s.URL, HTTP: s.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := d.Connect(t.Context(), &driver.Setup{History: &chat.Context{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var all []driver.Event
+	for {
+		e, err := c.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+		if _, ok := e.(*driver.Text); ok {
+			if err := c.(driver.Canceller).Cancel(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, ok := e.(*driver.ResponseDone); ok {
+			break
+		}
+	}
+	want := []string{"created a for ", "message b of a text=false", `text b "Yes"`, "whole b", "done a for  cancelled"}
+	if lines := modeltest.Told(all); !slices.Equal(lines, want) {
+		t.Errorf("told %q", lines)
+	}
+	if m := <-got; m != `{"agentReaction":"listens","invocationId":"i","result":"cancelled","type":"client_tool_result"}` {
+		t.Errorf("sent %s", m)
+	}
 }
