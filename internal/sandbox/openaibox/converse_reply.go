@@ -327,29 +327,38 @@ func (a *answer) finish(status string) {
 	}
 	a.over = true
 	t.mu.Unlock()
-	billed, stated := *u, *u
+	billed := *u
 	says := a.fault != fault.UsageMissing && t.o.Form != XAI
 	if t.o.Form != XAI { // whose tokens cost nothing
 		t.c.Ledger.Bill(&billed)
 	}
 	done := map[string]any{"type": "response.done", "response": a.object(status, says)}
-	if t.send(done, true) != nil {
+	if !a.told(done, says) {
 		t.ws.Hang()
-		return
 	}
-	if says {
+}
+
+// told sends the end of an answer. Whoever has it may ask for the next one.
+func (a *answer) told(done map[string]any, usage bool) bool {
+	t := a.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.send(done, true) != nil {
+		return false
+	}
+	if usage {
+		stated := a.usage
 		t.c.Ledger.State(&stated)
 	}
 	if a.fault == fault.DoubleFinal || a.fault == fault.UsageRepeated {
 		_ = t.send(done, true)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.active = nil
 	if t.again {
 		t.again = false
 		t.begin(answer{})
 	}
+	return true
 }
 
 // object is the answer as events have it.
