@@ -12,6 +12,7 @@ import (
 	"github.com/parley-go/parley/internal/sandbox/openaibox"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/plugins/google"
 	"github.com/parley-go/parley/plugins/openai"
 	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/session"
@@ -23,6 +24,7 @@ var providers = []struct {
 	new func() (*realtime.Model, error)
 }{
 	{"OPENAI_API_KEY", func() (*realtime.Model, error) { return openai.NewRealtime(nil) }},
+	{"GOOGLE_API_KEY", func() (*realtime.Model, error) { return google.NewRealtime(nil) }},
 	{"XAI_API_KEY", func() (*realtime.Model, error) {
 		return openai.NewRealtime(&openai.RealtimeOptions{Service: openai.XAI})
 	}},

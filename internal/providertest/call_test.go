@@ -93,6 +93,11 @@ type call struct {
 
 func start(t *testing.T, o session.Options) *call {
 	t.Helper()
+	return startWith(t, o, &agent.Agent{Instructions: "Be brief."})
+}
+
+func startWith(t *testing.T, o session.Options, a *agent.Agent) *call {
+	t.Helper()
 	o.AECWarmup = opt.Off[time.Duration]()
 	o.Logger = slog.New(slog.DiscardHandler)
 	c := &call{Session: session.New(o), t: t, room: sessiontest.New(), changed: make(chan struct{}, 1)}
@@ -105,7 +110,7 @@ func start(t *testing.T, o session.Options) *call {
 		default:
 		}
 	})
-	if err := c.Start(t.Context(), &agent.Agent{Instructions: "Be brief."}, c.room); err != nil {
+	if err := c.Start(t.Context(), a, c.room); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.hangUp)
