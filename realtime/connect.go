@@ -43,6 +43,7 @@ type connection struct {
 	unsupported map[string]bool   // items that it has no form for
 	spoken      map[string]bool   // items that were spoken over it, by either side
 	told        float64           // size of what it spoke
+	blind       bool              // it takes no images
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
 	responses   map[string]*response

@@ -201,8 +201,8 @@ func (s *Session) Push(f audio.Frame) error {
 
 var errTooSlow = errors.New("realtime: provider takes audio too slowly: dropped what waited for 30 s")
 
-// PushImage sends what the user shows. The error is ErrUnsupported if the model cannot see; while there is no
-// connection the image is dropped.
+// PushImage sends what the user shows. The error is ErrUnsupported if the model cannot see, which may only be
+// known from the second image on; while there is no connection the image is dropped.
 func (s *Session) PushImage(img *chat.Image) error {
 	s.mu.Lock()
 	defer s.unlock()
@@ -210,7 +210,7 @@ func (s *Session) PushImage(img *chat.Image) error {
 		return err
 	}
 	w, ok := s.c.d.(driver.Watcher)
-	if !ok {
+	if !ok || s.c.blind {
 		return ErrUnsupported
 	}
 	s.drop(func(o *op) bool { return o.key == imageKey && !o.sent }) // only the latest counts

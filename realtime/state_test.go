@@ -296,6 +296,13 @@ func TestImagesAreForModelsThatSee(t *testing.T) {
 			k.Errorf("%d images", n)
 		}
 	})
+	run(t, &scripted.Options{NoImages: true}, nil, func(k *talk) {
+		must(k, k.s.PushImage(img))
+		synctest.Wait()
+		if err := k.s.PushImage(img); !errors.Is(err, realtime.ErrUnsupported) {
+			k.Errorf("a model that cannot see takes images: %v", err)
+		}
+	})
 }
 
 func TestSessionsNeedSomebodyWhoFindsTurns(t *testing.T) {

@@ -69,6 +69,10 @@ type Options struct {
 	// is. tokenize.Replace mends how names are spoken.
 	TextTransforms opt.Value[[]tokenize.Transform]
 
+	// Video says how often a realtime model that can see gets a picture of what the user shows, if the transport
+	// hands it over (room.IOOptions.VideoInput).
+	Video VideoRate
+
 	// PriceBooks have the prices of the models: with any, the report has the cost. The first one with a
 	// price that is valid when the session starts counts.
 	PriceBooks []*metrics.PriceBook

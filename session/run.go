@@ -286,6 +286,9 @@ func (r *run) open(ctx context.Context, a *agent.Agent) error {
 		}
 		err = r.enter(act, nil)
 		r.opening = err != nil // whoever closes the session from here on tears it down
+		if err == nil && r.io.VideoIn != nil {
+			r.goDo("video", r.showVideo)
+		}
 		if err == nil && r.agentState == agent.Initializing {
 			r.setAgentState(agent.Listening)
 		}

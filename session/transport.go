@@ -6,6 +6,7 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/metrics"
 )
 
@@ -53,6 +54,7 @@ type Participant struct {
 // IO is the ends of a transport. Nil ends do not exist.
 type IO struct {
 	AudioIn     AudioInput
+	VideoIn     VideoInput
 	AudioOut    AudioOutput
 	Transcripts TranscriptOutput
 	// AgentState mirrors the agent's state to whoever is interested. It returns at once; when it is
@@ -68,6 +70,13 @@ type AudioInput interface {
 	// is the real one: while nothing arrives, the input makes silence. io.EOF means that no more
 	// audio will come. Called by one goroutine.
 	ReadFrame(ctx context.Context) (audio.Frame, error)
+}
+
+// VideoInput is what the user shows: his camera, or his screen.
+type VideoInput interface {
+	// Picture waits for a picture of now, as long as the user shows something. io.EOF means that there will be no
+	// more of them. Called by one goroutine.
+	Picture(ctx context.Context) (*chat.Image, error)
 }
 
 // AudioOutput plays the agent's voice, one segment at a time. The methods may be called from any

@@ -13,6 +13,8 @@ import (
 type Transport struct {
 	In  *Input  // nil for a session without ears
 	Out *Output // nil for a session that only writes
+	// Video, if set, is what the user shows.
+	Video session.VideoInput
 
 	mu     sync.Mutex
 	host   session.Host
@@ -30,7 +32,7 @@ func (t *Transport) Open(_ context.Context, h session.Host) (session.IO, error) 
 	t.mu.Lock()
 	t.host = h
 	t.mu.Unlock()
-	ends := session.IO{Transcripts: t, AgentState: t.setState}
+	ends := session.IO{VideoIn: t.Video, Transcripts: t, AgentState: t.setState}
 	if t.In != nil {
 		ends.AudioIn = t.In
 	}
