@@ -81,9 +81,13 @@ func (r *Room) callbacks() *lksdk.RoomCallback {
 					m := &mic{identity: p.Identity(), sid: pub.SID(), track: t}
 					r.hub.post(func() { r.onMic(m) })
 				}
+				if isVideo(pub) {
+					s := &sight{identity: p.Identity(), sid: pub.SID(), codec: t.Codec().MimeType, track: t, refresh: func() { p.WritePLI(t.SSRC()) }}
+					r.hub.post(func() { r.onSight(s, pub) })
+				}
 			},
 			OnTrackUnsubscribed: func(t *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
-				r.hub.post(func() { r.onMicGone(t) })
+				r.hub.post(func() { r.onTrackGone(t) })
 			},
 			OnDataPacket: func(data lksdk.DataPacket, params lksdk.DataReceiveParams) {
 				r.onData(data, params.SenderIdentity)
@@ -178,10 +182,10 @@ func (r *Room) onReconnected() {
 	r.emit(Reconnected{})
 }
 
-// onResumed asks for the microphone that may have been lost on the way: see guard.OnResumed.
+// onResumed asks for the tracks that may have been lost on the way: see guard.OnResumed.
 func (r *Room) onResumed() {
 	if r.bound != nil {
-		r.bound.subscribeMics()
+		r.bound.subscribe()
 	}
 }
 
@@ -213,7 +217,7 @@ func (r *Room) onSubscribed(sid string) {
 
 func (r *Room) onTrackPublished(pub *lksdk.RemoteTrackPublication, identity string) {
 	audio := pub.Kind() == lksdk.TrackKindAudio
-	mine := r.bound != nil && r.bound.hears(identity) && isMic(pub)
+	mine := r.bound != nil && r.bound.links(identity) && r.bound.wants(pub)
 	switch {
 	case r.opts.Subscribe == SubscribeAll: // the server does it
 	case mine, audio && r.opts.Subscribe == SubscribeAudio, !audio && r.opts.Subscribe == SubscribeVideo:
@@ -234,9 +238,20 @@ func (r *Room) onMic(m *mic) {
 	}
 }
 
-func (r *Room) onMicGone(t *webrtc.TrackRemote) {
+// onSight has the server send a video no larger than is of use, if it is for the session.
+func (r *Room) onSight(s *sight, pub *lksdk.RemoteTrackPublication) {
+	r.sights = append(r.sights, s)
+	if b := r.bound; b != nil && b.eyes != nil {
+		pub.SetVideoDimensions(maxSide, maxSide)
+		b.look()
+	}
+}
+
+func (r *Room) onTrackGone(t *webrtc.TrackRemote) {
 	r.mics = slices.DeleteFunc(r.mics, func(m *mic) bool { return m.track == rtpTrack(t) })
+	r.sights = slices.DeleteFunc(r.sights, func(s *sight) bool { return s.track == rtpTrack(t) })
 	if r.bound != nil {
 		r.bound.listen()
+		r.bound.look()
 	}
 }

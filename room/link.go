@@ -59,6 +59,16 @@ type mic struct {
 	track    rtpTrack
 }
 
+// newestSight is the newest video of a participant, nil if there is none.
+func newestSight(sights []*sight, identity string) *sight {
+	for _, s := range slices.Backward(sights) {
+		if s.identity == identity {
+			return s
+		}
+	}
+	return nil
+}
+
 // newestMic is the newest microphone of a participant, nil if there is none.
 func newestMic(mics []*mic, p session.Participant) *mic {
 	for _, m := range slices.Backward(mics) {

@@ -69,6 +69,7 @@ type Room struct {
 	listeners  []*listener
 	presence   *presence
 	mics       []*mic
+	sights     []*sight
 	early      []earlyText // of people who have not arrived yet, at most maxEarlyTexts
 	reconnects int
 	subscribed map[string]bool // SIDs of own tracks that somebody subscribed to
@@ -304,5 +305,8 @@ func (r *Room) present() []*member {
 func isMic(pub lksdk.TrackPublication) bool {
 	return pub.Kind() == lksdk.TrackKindAudio && pub.Source() == livekit.TrackSource_MICROPHONE
 }
+
+// isVideo says whether a publication is a camera or a screen.
+func isVideo(pub lksdk.TrackPublication) bool { return pub.Kind() == lksdk.TrackKindVideo }
 
 var _ rtpTrack = (*webrtc.TrackRemote)(nil)

@@ -26,6 +26,10 @@ type IOOptions struct {
 	NoTextInput   bool // texts on lk.chat
 	NoTranscripts bool // on lk.transcription
 
+	// VideoInput shows realtime models what the participant shows: his newest camera or screen, if it is VP8, which is
+	// what LiveKit's clients send unless told otherwise. session.Options.Video says how often.
+	VideoInput bool
+
 	InputRate  int // sample rate of the frames that are heard, in Hz; default 24000
 	OutputRate int // sample rate of the audio that is played, in Hz; default 24000
 }
@@ -111,13 +115,15 @@ type binding struct {
 	opts IOOptions
 	in   *input  // nil without audio input
 	out  *output // nil without audio output
+	eyes *video  // nil without video input
 	box  *outbox
 	user atomic.Pointer[voice] // who is linked; nil for nobody
 
 	// What the dispatcher owns.
 	link    linker
-	current *mic // what in listens to
-	heard   bool // the host knows that somebody can hear us
+	current *mic   // what in listens to
+	seen    *sight // what eyes look at
+	heard   bool   // the host knows that somebody can hear us
 }
 
 // bind makes h the session of the room.
@@ -138,6 +144,9 @@ func (r *Room) bind(ctx context.Context, h session.Host, opts IOOptions) (_ *bin
 			}
 			return nil, err
 		}
+	}
+	if opts.VideoInput {
+		b.eyes = newVideo(r.log)
 	}
 	b.box = newOutbox(r.ctx, r, r.log)
 	defer func() {
@@ -187,6 +196,9 @@ func (b *binding) io() session.IO {
 	if b.out != nil {
 		io.AudioOut = b.out
 	}
+	if b.eyes != nil {
+		io.VideoIn = b.eyes
+	}
 	if !b.opts.NoTranscripts {
 		io.Transcripts = b
 	}
@@ -221,6 +233,9 @@ func (b *binding) close(ctx context.Context) error {
 	if b.in != nil {
 		b.in.close()
 	}
+	if b.eyes != nil {
+		b.eyes.close()
+	}
 	b.box.close(ctx)
 	if b.out != nil {
 		b.out.close(ctx, r.sdk.LocalParticipant)
@@ -248,9 +263,14 @@ func (b *binding) assumeHearable() {
 	}
 }
 
-// hears says whether the session listens to this participant.
-func (b *binding) hears(identity string) bool {
-	return b.in != nil && b.link.linked != nil && b.link.linked.Identity == identity
+// wants says whether the session listens to, or looks at, this track.
+func (b *binding) wants(pub lksdk.TrackPublication) bool {
+	return b.in != nil && isMic(pub) || b.eyes != nil && isVideo(pub)
+}
+
+// links says whether the session talks to this participant.
+func (b *binding) links(identity string) bool {
+	return b.link.linked != nil && b.link.linked.Identity == identity
 }
 
 // relink links somebody if nobody is linked.
@@ -262,13 +282,14 @@ func (b *binding) relink() {
 	b.user.Store(&voice{identity: m.Identity})
 	b.host.ParticipantLinked(m.Participant)
 	b.assumeHearable()
-	b.subscribeMics()
+	b.subscribe()
 	b.listen()
+	b.look()
 }
 
-// subscribeMics has the server send the microphones of the linked participant.
-func (b *binding) subscribeMics() {
-	if b.in == nil || b.link.linked == nil {
+// subscribe has the server send what the session wants of the linked participant.
+func (b *binding) subscribe() {
+	if b.link.linked == nil {
 		return
 	}
 	p, ok := b.link.linked.key.(*lksdk.RemoteParticipant)
@@ -276,7 +297,7 @@ func (b *binding) subscribeMics() {
 		return
 	}
 	for _, pub := range p.TrackPublications() {
-		if pub, ok := pub.(*lksdk.RemoteTrackPublication); ok && isMic(pub) {
+		if pub, ok := pub.(*lksdk.RemoteTrackPublication); ok && b.wants(pub) {
 			b.room.subscribe(pub) // also when it is there: the server may be about to take it away
 		}
 	}
@@ -286,6 +307,7 @@ func (b *binding) unlink() {
 	b.link.linked = nil
 	b.user.Store(nil)
 	b.listen()
+	b.look()
 }
 
 func (b *binding) linkTo(identity string) {
@@ -329,5 +351,20 @@ func (b *binding) listen() {
 		b.in.detach()
 	default:
 		b.in.attach(m.track)
+	}
+}
+
+// look turns to the newest video of the linked participant.
+func (b *binding) look() {
+	if b.eyes == nil {
+		return
+	}
+	var s *sight
+	if b.link.linked != nil {
+		s = newestSight(b.room.sights, b.link.linked.Identity)
+	}
+	if s != b.seen {
+		b.seen = s
+		b.eyes.attach(s)
 	}
 }
