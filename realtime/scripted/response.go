@@ -1,6 +1,8 @@
 package scripted
 
 import (
+	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -84,7 +86,8 @@ func (r *Realtime) reply(c *conn, q *driver.Request) Reply {
 	if r.o.Respond == nil {
 		return Reply{Text: "Yes."}
 	}
-	a := Asked{Conn: c.n, Request: q, Setup: &c.setup, Items: slices.Clone(c.items)}
+	a := Asked{Conn: c.n, Request: q, Setup: &c.setup, Items: slices.Clone(c.items),
+		Truncated: maps.Clone(r.ledger.Truncated), Images: r.ledger.Images}
 	for _, it := range c.items {
 		if m, ok := it.(*chat.Message); ok && m.Role == chat.User {
 			a.Text = m.Text()
@@ -202,7 +205,9 @@ func (r *response) done(d time.Duration, status driver.Status, err error) {
 		s := &r.c.r.ledger.Responses[r.index]
 		s.Told = true
 		if !r.c.r.o.NoUsage {
-			e.Usage, s.Stated = &u, u
+			s.Stated = u
+			u.Raw = fmt.Appendf(nil, `{"input_tokens":%d,"output_tokens":%d}`, u.InputTokens, u.OutputTokens)
+			e.Usage = &u
 		}
 		if r.c.resp == r {
 			r.c.resp = nil

@@ -91,6 +91,9 @@ type Asked struct {
 	Text    string        // to say, or what the user said last
 	Setup   *driver.Setup // of the connection, as it is now
 	Items   []chat.Item   // the conversation
+	// Truncated is what was kept of messages that were truncated, by their ids.
+	Truncated map[string]time.Duration
+	Images    int // that were pushed
 }
 
 // Reply is what a response says and does.
