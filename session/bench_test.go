@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -13,13 +12,8 @@ import (
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/ledger"
-	"github.com/parley-go/parley/llm"
-	"github.com/parley-go/parley/llm/chat"
-	llmdriver "github.com/parley-go/parley/llm/driver"
-	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
-	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
 	"github.com/parley-go/parley/stt"
 	sttdriver "github.com/parley-go/parley/stt/driver"
@@ -162,53 +156,6 @@ func BenchmarkHearFrame(b *testing.B) {
 
 // turnsPerCall is how many turns a conversation of BenchmarkTurnToRequest has.
 const turnsPerCall = 50
-
-// BenchmarkTurnToRequest is the session's own part of the silence after a user turn, in real time:
-// from the final transcript, which ends the turn as the endpointing delay is 0, to the request at
-// the driver of the language model. The decision itself is part of it.
-func BenchmarkTurnToRequest(b *testing.B) {
-	asked := make(chan time.Time, 1) // one request at a time
-	answer := func(int, *llmdriver.Request) scripted.Answer {
-		asked <- time.Now()
-		return scripted.Answer{Text: "Yes."}
-	}
-	texts := make(chan string)
-	answered := make(chan struct{}, 1) // one reply at a time
-	var s *session.Session
-	call := func() {
-		o := session.Options{STT: stt.New(&benchSTT{texts}, nil), LLM: llm.New(scripted.New(&scripted.Options{Respond: answer}), nil)}
-		o.TurnHandling.Endpointing.MinDelay = opt.Some(time.Duration(0))
-		s = session.New(o)
-		session.On(s, func(e session.ConversationItemAdded) {
-			if m, ok := e.Item.(*chat.Message); ok && m.Role == chat.Assistant {
-				answered <- struct{}{}
-			}
-		})
-		if err := s.Start(b.Context(), &agent.Agent{Instructions: "Be brief."}, newBenchRoom()); err != nil {
-			b.Fatal(err)
-		}
-	}
-	var took []time.Duration
-	call()
-	b.ReportAllocs()
-	for b.Loop() {
-		if n := len(took); n > 0 && n%turnsPerCall == 0 {
-			b.StopTimer()
-			closeBench(b, s)
-			call()
-			b.StartTimer()
-		}
-		began := time.Now()
-		texts <- "Is it so?"
-		took = append(took, (<-asked).Sub(began))
-		<-answered
-	}
-	b.StopTimer()
-	closeBench(b, s)
-	slices.Sort(took)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
-	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
-}
 
 // BenchmarkSessionUsage16Models asks a session that used 16 models what it spent.
 func BenchmarkSessionUsage16Models(b *testing.B) {
