@@ -28,6 +28,10 @@ var conversers = map[string]func(*sandbox.Server, sandbox.Talk) (*realtime.Model
 		openaibox.Converse(s, "/v1", openaibox.ConverseOptions{Talk: t, Pace: 1, Provider: "127.0.0.1"})
 		return openai.NewRealtime(&openai.RealtimeOptions{APIKey: s.Key, BaseURL: s.URL() + "/v1"})
 	},
+	"azure-older": func(s *sandbox.Server, t sandbox.Talk) (*realtime.Model, error) {
+		openaibox.Converse(s, "/openai", openaibox.ConverseOptions{Talk: t, Pace: 1, Provider: "azure", Header: "api-key", Form: openaibox.Older})
+		return openai.NewRealtime(&openai.RealtimeOptions{Service: openai.Azure, APIKey: s.Key, BaseURL: s.URL(), APIVersion: "2025-04-01-preview"})
+	},
 	"google": func(s *sandbox.Server, t sandbox.Talk) (*realtime.Model, error) {
 		googlebox.Live(s, googlebox.LiveOptions{Talk: t, Pace: 1, Thought: "What may he want?"})
 		return google.NewRealtime(&google.RealtimeOptions{APIKey: s.Key, BaseURL: s.URL()})
