@@ -210,13 +210,18 @@ func TestPriceBooksThatAreWrong(t *testing.T) {
 		return `{"format":1,"version":"1","currency":"USD","prices":[{"provider":"p","model":"m","rates":{` + r + `}}]}`
 	}
 	for book, want := range map[string]string{
-		`[]`:                            "cannot unmarshal",
-		`{"format":1} x`:                "something follows",
-		`{"format":2}`:                  "format 2 is unknown",
-		`{"format":1,"currency":"USD"}`: "no version",
-		`{"format":1,"version":"1","currency":"usd"}`:                                                            "currency",
-		`{"format":1,"version":"1","currency":"USD","price":[]}`:                                                 `unknown field "price"`,
-		`{"format":1,"version":"1","currency":"USD","valid_from":"May"}`:                                         `date "May"`,
+		`{"format":1,"version":"1","version":"2"}`:                                    `"version" is there twice`,
+		rate(`"input_tokens":{"price":1,"per":1},"input_tokens":{"price":2,"per":1}`): `"input_tokens" is there twice`,
+		rate(`"input_tokens":{"price":1,"price":2,"per":1}`):                          `"price" is there twice`,
+		rate(`"input_tokens":{"price":1,"Price":2,"per":1}`):                          `"price" is there twice`,
+		`{"format":1,"version":"1","prices":[`:                                        "unexpected EOF",
+		`[]`:                                                                          "cannot unmarshal",
+		`{"format":1} x`:                                                              "something follows",
+		`{"format":2}`:                                                                "format 2 is unknown",
+		`{"format":1,"currency":"USD"}`:                                               "no version",
+		`{"format":1,"version":"1","currency":"usd"}`:                                 "currency",
+		`{"format":1,"version":"1","currency":"USD","price":[]}`:                      `unknown field "price"`,
+		`{"format":1,"version":"1","currency":"USD","valid_from":"May"}`:              `date "May"`,
 		`{"format":1,"version":"1","currency":"USD","valid_from":"2026-02-01","valid_until":"2026-02-01"}`:       "only until",
 		`{"format":1,"version":"1","currency":"USD","prices":[{"provider":"p","model":"m"}]}`:                    "no rates",
 		`{"format":1,"version":"1","currency":"USD","prices":[{"provider":"p","rates":{}}]}`:                     "needs a provider and a model",
@@ -238,6 +243,50 @@ func TestPriceBooksThatAreWrong(t *testing.T) {
 	}
 	if _, err := LoadPriceBook("testdata/none.json"); err == nil {
 		t.Error("a book that is not there was loaded")
+	}
+}
+
+// A price that never counts is a mistake: most often the one that was to take its place from some day on.
+func TestPricesThatNeverCount(t *testing.T) {
+	book := func(prices ...string) error {
+		for i, p := range prices {
+			fields := strings.Fields(p) // type, provider, model, from, until; "-" for none
+			prices[i] = "{"
+			for k, name := range []string{"type", "provider", "model", "valid_from", "valid_until"} {
+				if fields[k] != "-" {
+					prices[i] += fmt.Sprintf("%q:%q,", name, fields[k])
+				}
+			}
+			prices[i] += `"rates":{"input_tokens":{"price":1,"per":1}}}`
+		}
+		_, err := ParsePriceBook([]byte("\uFEFF" + `{"format":1,"version":"1","currency":"USD","prices":[` + strings.Join(prices, ",") + `]}`))
+		return err
+	}
+	for _, tt := range []struct {
+		never bool
+		p     []string
+	}{
+		{true, []string{"- p m - -", "- p m - -"}},
+		{true, []string{"- p m - -", "- p m 2026-07-01 -"}},
+		{true, []string{"- p m - -", "- p m - 2026-07-01"}},
+		{false, []string{"- p m 2026-07-01 -", "- p m - -"}},
+		{false, []string{"- p m - 2026-07-01", "- p m 2026-07-01 -"}},
+		{false, []string{"- p m - 2026-07-02", "- p m 2026-07-01 -"}},
+		{true, []string{"- p m - 2026-07-02", "- p m 2026-07-01 2026-07-02"}},
+		{true, []string{"- p m* - -", "- p m-1 - -"}},
+		{true, []string{"- p m* - -", "- p m-* - -"}},
+		{true, []string{"- * * - -", "stt_usage p m - -"}},
+		{false, []string{"- p m-1 - -", "- p m* - -"}},
+		{false, []string{"- p m-* - -", "- p m* - -"}},
+		{false, []string{"- p m - -", "- p m* - -"}},
+		{false, []string{"stt_usage p m - -", "- p m - -"}},
+		{false, []string{"stt_usage p m - -", "tts_usage p m - -"}},
+		{false, []string{"- p m - -", "- q m - -"}},
+	} {
+		text := fmt.Sprint(tt.p)
+		if err := book(tt.p...); (err != nil) != tt.never || err != nil && !strings.Contains(err.Error(), "price 1 (") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }
 

@@ -53,7 +53,8 @@ func LoadPriceBook(path string) (*PriceBook, error) {
 }
 
 // ParsePriceBook reads the JSON form of a book. What it does not know, such as a misspelt rate, is an
-// error, since a price that is overlooked is a wrong bill.
+// error, since a price that is overlooked is a wrong bill. So is what is said twice, and a price that never counts
+// because one before it always does.
 func ParsePriceBook(data []byte) (*PriceBook, error) {
 	b, err := parseBook(data)
 	if err != nil {
@@ -95,6 +96,7 @@ type rateJSON struct {
 
 func parseBook(data []byte) (*PriceBook, error) {
 	var doc bookJSON
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // some editors begin files with this mark
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&doc); err != nil {
@@ -102,6 +104,9 @@ func parseBook(data []byte) (*PriceBook, error) {
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return nil, errors.New("something follows the book")
+	}
+	if err := saidOnce(json.NewDecoder(bytes.NewReader(data))); err != nil {
+		return nil, err
 	}
 	if doc.Format != priceFormat {
 		return nil, fmt.Errorf("format %d is unknown, want %d", doc.Format, priceFormat)
@@ -122,9 +127,62 @@ func parseBook(data []byte) (*PriceBook, error) {
 		if err != nil {
 			return nil, fmt.Errorf("price %d (%s %s): %w", i, p.Provider, p.Model, err)
 		}
+		for k := range b.prices {
+			if b.prices[k].covers(&one) {
+				return nil, fmt.Errorf("price %d (%s %s): it never counts, since price %d (%s %s) comes first", i, p.Provider, p.Model,
+					k, b.prices[k].provider, b.prices[k].model)
+			}
+		}
 		b.prices = append(b.prices, one)
 	}
 	return b, nil
+}
+
+// saidOnce reads a value, and fails if an object in it has a name twice, in any case: of those the last would count.
+func saidOnce(dec *json.Decoder) error {
+	t, err := dec.Token()
+	if err != nil {
+		return err
+	}
+	open, _ := t.(json.Delim)
+	names := make(map[string]bool)
+	for open != 0 && dec.More() {
+		if open == '{' {
+			t, err := dec.Token()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(t.(string)) // or it were no object
+			if names[name] {
+				return fmt.Errorf("%q is there twice", name)
+			}
+			names[name] = true
+		}
+		if err := saidOnce(dec); err != nil {
+			return err
+		}
+	}
+	if open != 0 {
+		_, err = dec.Token()
+	}
+	return err
+}
+
+// covers reports whether p is for everything that o is for.
+func (p *price) covers(o *price) bool {
+	return (p.typ == "" || p.typ == o.typ) && covers(p.provider, o.provider) && covers(p.model, o.model) && p.valid.covers(o.valid)
+}
+
+// covers reports whether all names that fit the second pattern fit the first.
+func covers(pattern, other string) bool {
+	if strings.HasSuffix(pattern, "*") {
+		other = strings.TrimSuffix(other, "*")
+	}
+	return matches(pattern, other)
+}
+
+func (s span) covers(o span) bool {
+	return (s.from.IsZero() || !o.from.IsZero() && !o.from.Before(s.from)) && (s.until.IsZero() || !o.until.IsZero() && !o.until.After(s.until))
 }
 
 func (j *priceJSON) parse() (p price, err error) {
