@@ -28,7 +28,8 @@ type Voices struct {
 // conversation.
 type Talker struct {
 	sync.Mutex
-	Turns []Turn // with the lock
+	Turns []Turn  // with the lock
+	Pace  float64 // audio comes no faster than so many times real time; 0 at once
 
 	talk  Talk
 	rate  int
@@ -57,6 +58,9 @@ func NewTalker(talk Talk, rate int, c *Call, ws *Socket, v Voices) *Talker {
 func (t *Talker) Ear(rate int) Ear {
 	return Ear{Rate: rate, Text: t.talk.Ear, Understand: t.c.Understand}
 }
+
+// Begin says that the time counts from now on, instead of from the connection.
+func (t *Talker) Begin() { t.began = time.Now() }
 
 // End ends the conversation and bills its time.
 func (t *Talker) End(m metrics.Metadata) {
@@ -153,12 +157,15 @@ func (t *Talker) say(a *spoken, f fault.Kind, text string) (said string, err err
 			t.Turns = append(t.Turns, Turn{Role: "assistant", Text: said})
 		}
 	}()
-	pieces := t.talk.Speak(text, t.rate)
+	pieces, pace := t.talk.Speak(text, t.rate), t.Pace
+	if f == fault.Slow {
+		pace = 1
+	}
 	for i, w := range strings.Fields(text) {
 		if i > 0 {
 			w = " " + w
 		}
-		if f == fault.Slow && !t.pause(a, audio.Samples(len(pieces[i])/2).At(t.rate)) {
+		if pace > 0 && !t.pause(a, time.Duration(float64(audio.Samples(len(pieces[i])/2).At(t.rate))/pace)) {
 			return said, nil
 		}
 		err := t.unless(a, func() error { return t.v.Word(w, pieces[i]) })

@@ -140,11 +140,11 @@ func (t *Teller) Awaited() bool {
 	return len(t.asked) > 0
 }
 
-// Idle reports whether no answer goes on, and none was asked for.
+// Idle reports whether nobody speaks, and no answer was asked for.
 func (t *Teller) Idle() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.answer == nil && len(t.asked) == 0
+	return t.answer == nil && len(t.asked) == 0 && !t.user.speaking
 }
 
 // Begin tells that an answer begins, unless one goes on of which nothing was told yet.

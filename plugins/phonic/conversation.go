@@ -49,7 +49,11 @@ var (
 
 // open makes a fresh connection ready.
 func (c *conversation) open(ctx context.Context, s *driver.Setup) error {
-	if err := c.WriteJSON(ctx, c.d.config(s, c.prompt(s.Instructions))); err != nil {
+	prompt, apart := c.prompt(s.Instructions), ""
+	if s.Instructions == "" && c.d.o.Agent != "" { // which has its own
+		prompt, apart, c.past = "", c.past, ""
+	}
+	if err := c.WriteJSON(ctx, c.d.config(s, prompt)); err != nil {
 		return err
 	}
 	for {
@@ -59,6 +63,9 @@ func (c *conversation) open(ctx context.Context, s *driver.Setup) error {
 		}
 		switch e.Type {
 		case "ready_to_start_conversation":
+			if apart != "" {
+				return c.note(ctx, apart)
+			}
 			return nil
 		case "error":
 			return c.d.refused("configure", &e)

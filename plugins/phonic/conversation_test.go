@@ -26,6 +26,7 @@ import (
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -279,6 +280,32 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// The instructions of an agent that is set up at Phonic stay, if there are no others.
+func TestAgent(t *testing.T) {
+	for _, x := range []struct{ agent, instructions, prompt, note string }{
+		{"a", "", "", before + "\nuser: Hi"}, {"a", "Be kind.", "Be kind.\n\n" + before + "\nuser: Hi", ""}, {"", "", before + "\nuser: Hi", ""},
+	} {
+		var sent []map[string]any
+		box := sandbox.Start(t, fault.Plan{})
+		d := on(t, box, phonicbox.Options{Seen: func(f map[string]any) { sent = append(sent, f) }}, RealtimeOptions{Agent: x.agent})
+		s := &driver.Setup{Instructions: x.instructions, History: &chat.Context{}}
+		s.History.Add(textOf(chat.User, "1", "Hi"))
+		c, err := d.Connect(t.Context(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.(driver.Sayer).Say(t.Context(), &driver.Request{ID: "s"}, "Bye.")
+		var all []driver.Event
+		until(t, c, &all, "done")
+		_ = c.Close()
+		prompt, _ := sent[0]["system_prompt"].(string)
+		note, _ := sent[1]["system_message"].(string)
+		if _, ok := sent[0]["tools"]; ok || prompt != x.prompt || note != x.note {
+			t.Errorf("%+v: sent %v", x, sent)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	t.Setenv("PHONIC_API_KEY", "")
 	t.Setenv("PHONIC_BASE_URL", "ftp://x")
@@ -336,6 +363,36 @@ func TestAlive(t *testing.T) {
 			t.Errorf("heard %v", heard)
 		}
 	})
+}
+
+// The time of a connection is booked as it is billed, while it lasts and at its end.
+func TestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box, dial := sandbox.InMemory(t)
+		defer box.Close()
+		var log modeltest.Log
+		s, err := realtime.New(on(t, box, phonicbox.Options{}, RealtimeOptions{}), nil).Session(wire.WithDial(log.Context(t.Context()), dial), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Second)
+		if u := booked(&log); len(u) != 1 || u[0].(metrics.LLMUsage).SessionDuration != 20*time.Second {
+			t.Errorf("booked %+v after 24 s", u)
+		}
+		_ = s.Close()
+		synctest.Wait()
+		if got, want := booked(&log), box.Ledger.Billed().Models; len(want) != 1 || !reflect.DeepEqual(got, want) || want[0].(metrics.LLMUsage).SessionDuration != 24*time.Second {
+			t.Errorf("booked %+v, billed %+v", got, want)
+		}
+	})
+}
+
+func booked(log *modeltest.Log) []metrics.ModelUsage {
+	var c metrics.Collector
+	for _, e := range modeltest.Events[metrics.Event](log) {
+		c.Add(e)
+	}
+	return c.Usage().Models
 }
 
 func TestConnectionEvent(t *testing.T) {

@@ -33,8 +33,8 @@ type RealtimeOptions struct {
 	BaseURL string // default PHONIC_BASE_URL, else https://api.phonic.ai/v1
 	Model   string // "" leaves it to Phonic, whose model is merritt
 	Voice   string // id; "" leaves it to Phonic, or the Agent
-	// Agent is the name of an agent that is set up at Phonic, in Project; what is said here goes before its
-	// settings. It does not greet the user.
+	// Agent is the name of an agent that is set up at Phonic, in Project. What is said here goes before its
+	// settings, and so do instructions and tools, if there are any. It does not greet the user.
 	Agent, Project string
 	// Language is what is spoken, ISO 639-1: "" leaves it to Phonic. Languages are more of them, and Multilingual
 	// says how the language is chosen: "auto" by what the user speaks, "initial" by what he speaks first, "request"
@@ -160,12 +160,15 @@ func heard(f audio.Frame) map[string]any {
 // config is the first message. The agent does not greet by itself, and least of all on every connection.
 func (d *converser) config(s *driver.Setup, prompt string) map[string]any {
 	m := map[string]any{
-		"type": "config", "system_prompt": prompt, "input_format": format, "output_format": format,
+		"type": "config", "input_format": format, "output_format": format,
 		"stream_ahead_of_real_time": true, "welcome_message": nil, "generate_welcome_message": false,
-		"websocket_timeout_sec": int(d.o.IdleTimeout.Seconds()), "tools": d.tools(s.Tools, s.ToolChoice),
+		"websocket_timeout_sec": int(d.o.IdleTimeout.Seconds()),
+	}
+	if list := d.tools(s.Tools, s.ToolChoice); len(list) > 0 {
+		m["tools"] = list
 	}
 	for name, v := range map[string]string{
-		"agent": d.o.Agent, "project": d.o.Project, "model": d.o.Model, "voice_id": d.o.Voice,
+		"system_prompt": prompt, "agent": d.o.Agent, "project": d.o.Project, "model": d.o.Model, "voice_id": d.o.Voice,
 		"default_language": d.o.Language, "multilingual_mode": d.o.Multilingual, "intelligence_level": d.o.Intelligence,
 	} {
 		if v != "" {

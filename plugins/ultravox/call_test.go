@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -26,6 +27,7 @@ import (
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/realtime/driver"
 )
 
@@ -388,6 +390,32 @@ func TestConnections(t *testing.T) {
 	if !slices.Equal(reused, []bool{false, false, true, false}) {
 		t.Errorf("connections were reused: %v", reused)
 	}
+}
+
+// The time of a call is booked as it is billed.
+func TestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box, dial := sandbox.InMemory(t)
+		defer box.Close()
+		client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+		defer client.CloseIdleConnections()
+		var log modeltest.Log
+		d := on(t, box, ultravoxbox.Options{}, RealtimeOptions{HTTP: client})
+		s, err := realtime.New(d, nil).Session(wire.WithDial(log.Context(t.Context()), dial), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24 * time.Second)
+		_ = s.Close()
+		synctest.Wait()
+		var booked metrics.Collector
+		for _, e := range modeltest.Events[metrics.Event](&log) {
+			booked.Add(e)
+		}
+		if got, want := booked.Usage().Models, box.Ledger.Billed().Models; len(want) != 1 || !reflect.DeepEqual(got, want) || want[0].(metrics.LLMUsage).SessionDuration != 24*time.Second {
+			t.Errorf("booked %+v, billed %+v", got, want)
+		}
+	})
 }
 
 // Silence of the provider is no answer; the end of a call is told in order.

@@ -26,6 +26,8 @@ const (
 // Options are the options of Converse.
 type Options struct {
 	sandbox.Talk
+	// Pace makes audio come no faster than so many times real time; 0 at once.
+	Pace float64
 	// Seen, if set, gets every message of the client but audio.
 	Seen func(fields map[string]any)
 	// Heard, if set, gets the length of every chunk of audio.
@@ -38,6 +40,7 @@ func Converse(s *sandbox.Server, prefix string, o Options) {
 	s.HandleSocket(prefix+"/sts/ws", func(c *sandbox.Call, ws *sandbox.Socket) {
 		n := &conversation{o: o, c: c, ws: ws, calls: map[string]string{}}
 		n.t = sandbox.NewTalker(o.Talk, rate, c, ws, sandbox.Voices{Began: n.began, Word: n.word, Called: n.called, Ended: n.ended})
+		n.t.Pace = o.Pace
 		n.ear = n.t.Ear(rate)
 		n.serve()
 	}, func(c *sandbox.Call) bool { return c.Authorized("Authorization", "Bearer ") })
@@ -184,6 +187,7 @@ func (n *conversation) begin(kind string, data []byte) error {
 		return &refusal{"invalid config", wrong}
 	}
 	n.setup = &c
+	n.t.Begin()
 	n.send(map[string]any{"type": "conversation_created", "conversation_id": metrics.NewID("conv_")})
 	n.tell("ready_to_start_conversation")
 	n.silence()

@@ -20,6 +20,8 @@ import (
 // Options are the options of Converse.
 type Options struct {
 	sandbox.Talk
+	// Pace makes audio come no faster than so many times real time; 0 at once.
+	Pace float64
 	// Created, if set, gets every request that creates a call.
 	Created func(fields map[string]any)
 	// Seen, if set, gets every text message of the client.

@@ -33,7 +33,7 @@ type conversation struct {
 func newConversation(w *setup, o Options, c *sandbox.Call, ws *sandbox.Socket) *conversation {
 	n := &conversation{w: w, o: o, c: c, ws: ws, text: w.OutputMedium == "MESSAGE_MEDIUM_TEXT", calls: map[string]string{}}
 	n.t = sandbox.NewTalker(o.Talk, w.OutputRate, c, ws, sandbox.Voices{Began: n.began, Word: n.word, Called: n.called, Ended: n.ended})
-	n.t.Turns = w.turns
+	n.t.Turns, n.t.Pace = w.turns, o.Pace
 	n.ordinal = len(w.turns)
 	n.ear = n.t.Ear(w.InputRate)
 	return n
