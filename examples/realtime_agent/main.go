@@ -1,8 +1,8 @@
 // Realtime_agent is the agent of the small travel office once more, with a realtime model that hears and
 // speaks itself. Run without anything, it brings its own LiveKit server, a simulated caller, and a stand-in of
 // OpenAI in the process that speaks its protocol and answers by the rules of the demonstration with a local
-// voice. With OPENAI_API_KEY, GOOGLE_API_KEY or XAI_API_KEY it talks to the provider; with LIVEKIT_URL,
-// LIVEKIT_API_KEY and LIVEKIT_API_SECRET it is a worker of that server.
+// voice. With OPENAI_API_KEY, GOOGLE_API_KEY, XAI_API_KEY, ULTRAVOX_API_KEY or PHONIC_API_KEY it talks to the
+// provider; with LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET it is a worker of that server.
 package main
 
 import (

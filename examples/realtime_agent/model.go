@@ -14,6 +14,8 @@ import (
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/plugins/google"
 	"github.com/parley-go/parley/plugins/openai"
+	"github.com/parley-go/parley/plugins/phonic"
+	"github.com/parley-go/parley/plugins/ultravox"
 	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/session"
 )
@@ -28,6 +30,8 @@ var providers = []struct {
 	{"XAI_API_KEY", func() (*realtime.Model, error) {
 		return openai.NewRealtime(&openai.RealtimeOptions{Service: openai.XAI})
 	}},
+	{"ULTRAVOX_API_KEY", func() (*realtime.Model, error) { return ultravox.NewRealtime(nil) }},
+	{"PHONIC_API_KEY", func() (*realtime.Model, error) { return phonic.NewRealtime(nil) }},
 }
 
 // pickModel takes the first provider whose key is set, else a stand-in in the process, and says so.
