@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ import (
 type script struct {
 	t    *testing.T
 	conn *liveConn
-	say  chan string         // messages; size 32, which is more than a test says at once
+	say  chan string         // messages, "" for the end; size 32, which is more than a test says at once
 	got  chan map[string]any // what the client sent; size 64, likewise
 	ids  map[string]string   // short names
 }
@@ -42,6 +43,10 @@ func scripted(t *testing.T, o RealtimeOptions, s driver.Setup) *script {
 		for {
 			select {
 			case m := <-x.say:
+				if m == "" {
+					ws.Close(1008, "session duration limit")
+					return
+				}
 				_ = ws.Send(json.RawMessage(m), false)
 			case <-ws.Context().Done():
 				return
@@ -380,6 +385,10 @@ func TestRealtimeSignals(t *testing.T) {
 	x.tells(nil, `{"sessionResumptionUpdate": {"resumable": false}}`)
 	if x.conn.Resumption() != nil {
 		t.Error("a conversation that cannot be resumed is")
+	}
+	x.say <- ""
+	if _, err := x.conn.Next(t.Context()); err != io.EOF {
+		t.Errorf("the end that was told is %v", err)
 	}
 }
 

@@ -66,7 +66,7 @@ func (l *LiveService) GoAway(d time.Duration) {
 	defer l.mu.Unlock()
 	for t := range l.open {
 		_ = t.ws.Send(map[string]any{"goAway": map[string]any{"timeLeft": fmt.Sprintf("%.3fs", d.Seconds())}}, false)
-		timer := time.AfterFunc(d, func() { t.ws.Close(websocket.CloseGoingAway, "session duration limit") })
+		timer := time.AfterFunc(d, func() { t.ws.Close(websocket.ClosePolicyViolation, "session duration limit") })
 		go func() { // as long as the connection
 			t.ws.Wait()
 			timer.Stop()

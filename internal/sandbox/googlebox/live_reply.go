@@ -249,6 +249,7 @@ func (a *liveAnswer) finish() {
 	}
 	a.over = true
 	t.read = a.in
+	t.save()
 	t.mu.Unlock()
 	billed := a.cost()
 	t.c.Ledger.Bill(billed)
@@ -274,7 +275,6 @@ func (a *liveAnswer) finish() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.active = nil
-	t.save()
 	if t.again {
 		t.again = false
 		t.answer()

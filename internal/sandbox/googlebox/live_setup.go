@@ -1,11 +1,13 @@
 package googlebox
 
 import (
+	"bytes"
 	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/gorilla/websocket"
 	llm "github.com/parley-go/parley/llm/driver"
 )
 
@@ -90,9 +92,10 @@ func (s *liveSetup) check(vertex, alpha bool) error {
 		named = vertexModel.MatchString(s.Model)
 	}
 	turns := &s.Turns
+	if !named || !strings.Contains(s.Model, "live") && !strings.Contains(s.Model, "native-audio") {
+		return &refused{websocket.ClosePolicyViolation, s.Model + " is not found for API version v1beta, or is not supported for bidiGenerateContent."}
+	}
 	switch thinking := s.Config.Thinking; {
-	case !named:
-		return invalid("%s is not found for API version, or is not supported for bidiGenerateContent", s.Model)
 	case !slices.Equal(s.Config.Modalities, []string{"AUDIO"}):
 		return invalid("Cannot extract voices from a non-audio request.")
 	case s.Config.Speech.Voice.Prebuilt.Name == "":
@@ -187,11 +190,14 @@ func (s *liveSetup) instructions() string {
 	return *s.System.Parts[0].Text
 }
 
+// googleType is a type in the words that JSON schema has in small letters.
+var googleType = regexp.MustCompile(`"type":"[A-Z]+"`)
+
 // functions are those that may be called, and what they cost as text.
 func (s *liveSetup) functions() (list []llm.ToolSpec, tokens int64) {
 	for _, t := range s.Tools {
 		for _, f := range t.Functions {
-			parameters := f.Parameters
+			parameters := googleType.ReplaceAllFunc(f.Parameters, bytes.ToLower)
 			if len(f.Schema) > 0 {
 				parameters = f.Schema
 			}
