@@ -9,6 +9,7 @@ import (
 
 	"github.com/parley-go/parley/llm/llmtest"
 	"github.com/parley-go/parley/model/fault"
+	"github.com/parley-go/parley/realtime/realtimetest"
 	"github.com/parley-go/parley/stt/stttest"
 	"github.com/parley-go/parley/tts/ttstest"
 )
@@ -45,7 +46,7 @@ func (s scenes) note(k fault.Kind) {
 }
 
 func TestGuideNamesTheFaultsOfTheKits(t *testing.T) {
-	kits := []scenes{{}, {}, {}}
+	kits := []scenes{{}, {}, {}, {}}
 	t.Run("llmtest", func(t *testing.T) { llmtest.Run(t, kits[0]) })
 	for _, c := range stttest.Cases() {
 		kits[1].note(c.Plan.Kind)
@@ -53,15 +54,18 @@ func TestGuideNamesTheFaultsOfTheKits(t *testing.T) {
 	for _, c := range ttstest.Cases() {
 		kits[2].note(c.Plan.Kind)
 	}
-	told := []scenes{{}, {}, {}}
-	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]\\w+)` \\| [^|]+ \\| ([^|]+) \\| ([^|]+) \\| ([^|]+) \\|$").FindAllStringSubmatch(read(t, guide), -1) {
+	for _, c := range realtimetest.Cases() {
+		kits[3].note(c.Plan.Kind)
+	}
+	told := []scenes{{}, {}, {}, {}}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]\\w+)` \\| [^|]+ \\| ([^|]+) \\| ([^|]+) \\| ([^|]+) \\| ([^|]+) \\|$").FindAllStringSubmatch(read(t, guide), -1) {
 		for i, what := range row[2:] {
 			if what != "—" {
 				told[i][strings.ToLower(row[1])] = true
 			}
 		}
 	}
-	for i, name := range []string{"llmtest", "stttest", "ttstest"} {
+	for i, name := range []string{"llmtest", "stttest", "ttstest", "realtimetest"} {
 		if !maps.Equal(told[i], kits[i]) {
 			t.Errorf("the guide says that %s asks for %v, and it asks for %v", name, sorted(told[i]), sorted(kits[i]))
 		}
