@@ -248,6 +248,7 @@ func TestMetricsOfAGeneration(t *testing.T) {
 		must(k, err)
 		k.collect(g)
 		k.generate(nil)
+		synctest.Wait() // the account of it follows its end
 		e := modeltest.Events[*metrics.Realtime](&k.log)
 		if e[0].Tags.SpeechID != "speech of resp_0_2" || e[1].Tags.SpeechID != "asked" || e[2].Tags.SpeechID != "" {
 			k.Errorf("%+v", e)

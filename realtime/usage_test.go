@@ -3,6 +3,7 @@ package realtime_test
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/parley-go/parley/internal/modeltest"
@@ -16,6 +17,7 @@ func TestSpanOfAResponseIsInsideOfItsOwner(t *testing.T) {
 		var asking, taking modeltest.Log
 		told := func(who string, l *modeltest.Log, want int) {
 			k.Helper()
+			synctest.Wait() // the account of it follows its end
 			got := l.Spans()
 			if len(got) != want || want > 0 && (got[0].Name != "realtime_metrics" || got[0].Ends != 1 || got[0].Attrs["lk.realtime_model_metrics"] == "") {
 				k.Errorf("%s was told %+v, want %d spans", who, got, want)
