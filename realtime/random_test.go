@@ -222,6 +222,7 @@ func agree(k *talk, o *scripted.Options) {
 	if k.s.UpdateContext(k.Context(), c) != nil {
 		return // the provider refuses what does not fit it
 	}
+	time.Sleep(3 * time.Second) // what is on its way arrives
 	var ours, theirs []string
 	for it := range k.s.Context().All() {
 		ours = append(ours, it.Head().ID)
