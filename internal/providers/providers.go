@@ -49,6 +49,12 @@ type Model struct {
 	Notes  string
 }
 
+// elsewhere describes a realtime model whose module this one does not know. A test of that module compares.
+type elsewhere struct {
+	model string
+	can   realtime.Capabilities
+}
+
 // All is every model of every plugin of a provider.
 func All() []Model {
 	list := []Model{
@@ -58,6 +64,10 @@ func All() []Model {
 			func(k string) (any, error) { return assemblyai.NewSTT(&assemblyai.STTOptions{APIKey: k}) }, "finds turns; preflight"},
 		{"asyncai", "NewTTS", "TTS", "ASYNCAI_API_KEY, ASYNCAI_BASE_URL", "characters, " + measured,
 			func(k string) (any, error) { return asyncai.NewTTS(&asyncai.TTSOptions{APIKey: k}) }, ""},
+		{"aws", "NewRealtime", "Realtime", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "tokens, " + stated,
+			func(string) (any, error) {
+				return elsewhere{"amazon.nova-2-sonic-v1:0", realtime.Capabilities{ServerTurns: true, UserTranscription: true, AudioOutput: true, OutputRate: 24000}}, nil
+			}, "Nova Sonic, a module of its own; also the rest of AWS's credential chain"},
 		{"cartesia", "NewSTT", "STT", "CARTESIA_API_KEY, CARTESIA_BASE_URL", "audio, " + measured,
 			func(k string) (any, error) { return cartesia.NewSTT(&cartesia.STTOptions{APIKey: k}) }, "ink-2 finds turns, English only; ink-whisper for other languages"},
 		{"cartesia", "NewTTS", "TTS", "CARTESIA_API_KEY, CARTESIA_BASE_URL", "characters, " + measured,
@@ -162,6 +172,8 @@ func features(m any) (model string, list []string) {
 		return m.Info().Model, append(list, fmt.Sprintf("%g kHz", float64(c.SampleRate)/1000))
 	case *realtime.Model:
 		return m.Info().Model, talents(m.Capabilities())
+	case elsewhere:
+		return m.model, talents(m.can)
 	}
 	return "", nil
 }

@@ -123,7 +123,7 @@ func (p *Peer) refused(op string, h http.Header, status int, body []byte) error 
 	}
 	e := p.Status(op, status, text)
 	e.RetryAfter, e.Permanent = retryAfter(h), permanent
-	for _, name := range []string{"X-Request-Id", "Request-Id", "Dg-Request-Id"} {
+	for _, name := range []string{"X-Request-Id", "Request-Id", "Dg-Request-Id", "X-Amzn-Requestid"} {
 		if e.RequestID == "" {
 			e.RequestID = p.clean(h.Get(name))
 		}
