@@ -152,7 +152,7 @@ func (t *Teller) Begin() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a := t.answer; a != nil && (a.message || a.cut) {
-		t.end(driver.Completed)
+		t.end("")
 	}
 	t.begin()
 }
@@ -228,7 +228,7 @@ func (t *Teller) Call(c llm.ToolCall) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.answer != nil && t.answer.cut {
-		t.end(driver.Cancelled)
+		t.end("")
 	}
 	a := t.begin()
 	t.put(&driver.ToolCall{ResponseID: a.id, ItemID: metrics.NewID("item_"), Call: c})
@@ -258,25 +258,41 @@ func (t *Teller) Interrupted() {
 	}
 }
 
-// End tells that the answer is over, if one goes on.
+// End tells that the answer is over, if one goes on. One of which nothing came was cancelled.
 func (t *Teller) End() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.end("")
+}
+
+// Declined tells that the answer is over, or one that was asked for, and that there is nothing to be said.
+func (t *Teller) Declined() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.asked) > 0 {
+		t.begin()
+	}
 	t.end(driver.Completed)
 }
 
-// end ends the answer. One that was stopped, or of which nothing came, was cancelled.
+// end ends the answer; the empty status is what came of it. One that was stopped was cancelled.
 func (t *Teller) end(status driver.Status) {
 	a := t.answer
 	if a == nil {
 		return
 	}
 	t.answer = nil
+	switch {
+	case a.cut:
+		status = driver.Cancelled
+	case status != "":
+	case a.message:
+		status = driver.Completed
+	default:
+		status = driver.Cancelled
+	}
 	if a.message {
 		t.put(&driver.MessageDone{ResponseID: a.id, ItemID: a.item})
-	}
-	if a.cut {
-		status = driver.Cancelled
 	}
 	t.put(&driver.ResponseDone{ResponseID: a.id, RequestID: a.request, Status: status})
 }

@@ -58,7 +58,7 @@ func TestAnswers(t *testing.T) {
 		},
 			[]string{"created a for one", "message b of a text=false", `text b "A"`, "whole b", "done a for one completed",
 				"created c for two", "message d of c text=false", `text d "B"`, "whole d", "done c for two completed",
-				"created e for ", "done e for  completed"}},
+				"created e for ", "done e for  cancelled"}},
 		{"call", false, func(t *Teller) { t.Text("A"); t.Call(llm.ToolCall{CallID: "c", Name: "f", Arguments: "{}"}) },
 			[]string{"created a for ", "message b of a text=false", `text b "A"`, "call of a: c f({})", "whole b", "done a for  completed"}},
 		{"interrupted", false, func(t *Teller) { t.Interrupted(); t.Text("A"); t.Interrupted(); t.Interrupted(); t.End() },
@@ -72,7 +72,7 @@ func TestAnswers(t *testing.T) {
 			t.Begin()
 			t.End()
 		},
-			[]string{"created a for one", "done a for one cancelled", "created b for ", "done b for  completed"}},
+			[]string{"created a for one", "done a for one cancelled", "created b for ", "done b for  cancelled"}},
 		{"call after a cut", false, func(t *Teller) {
 			t.Text("A")
 			t.Cut()
@@ -81,6 +81,8 @@ func TestAnswers(t *testing.T) {
 		},
 			[]string{"created a for ", "message b of a text=false", `text b "A"`, "whole b", "done a for  cancelled",
 				"created c for one", "call of c: c f({})", "done c for one completed"}},
+		{"declined", false, func(t *Teller) { t.Declined(); t.Begin(); t.Declined(); t.Ask("one"); t.Declined() },
+			[]string{"created a for ", "done a for  completed", "created b for one", "done b for one completed"}},
 		{"refused", false, func(t *Teller) { t.Ask("one"); t.Refused(io.EOF); t.Refused(io.EOF) },
 			[]string{"error of one: EOF", "error of : EOF"}},
 		{"user", false, func(t *Teller) {

@@ -260,10 +260,8 @@ func (c *conversation) take(e *event) error {
 	case "assistant_finished_speaking":
 		c.ends()
 	case "assistant_chose_not_to_respond":
-		if c.t.Awaited() {
-			c.t.Begin()
-		}
-		c.ends()
+		c.speaking = false
+		c.t.Declined()
 	case "tool_call":
 		c.called(e)
 	case "tool_call_interrupted":

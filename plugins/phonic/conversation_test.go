@@ -77,7 +77,7 @@ func TestEvents(t *testing.T) {
 		{"words that were not announced", []string{said("Yes."), finishes}, done},
 		{"interruption", []string{begins, said("Yes."), userTalks, said(""), finishes},
 			append(answer[:4:4], "speech started", "interrupted a", "whole b", "done a for  cancelled")},
-		{"another answer", []string{begins, said("Yes."), begins, finishes}, append(done[:6:6], "created c for ", "done c for  completed")},
+		{"another answer", []string{begins, said("Yes."), begins, finishes}, append(done[:6:6], "created c for ", "done c for  cancelled")},
 		{"sound that is no speech", []string{userTalks, `{"type":"input_cancelled"}`, `{"type":"input_text","text":" "}`}, []string{"speech started", "speech stopped a"}},
 		{"no answer", []string{`{"type":"assistant_chose_not_to_respond"}`}, nil},
 		{"call", []string{begins, said("Yes."), finishes, `{"type":"tool_call","tool_call_id":"i","tool_name":"f","parameters":{"x":1}}`, said("")},

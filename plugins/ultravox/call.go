@@ -41,7 +41,7 @@ type call struct {
 	// Of the goroutine that reads.
 	over    bool   // the user began to speak while an answer was spoken
 	noticed bool   // the provider told that he did, since the last answer
-	result  bool   // an output was sent, which the next answer is for; with the lock
+	result  bool   // the next answer is for an output, or for what we asked; with the lock
 	said    string // by the user, in pieces
 	ordinal int    // the newest of the agent
 	past    int    // that of the last answer that is over; -1 for none
@@ -134,11 +134,11 @@ func (c *call) Say(ctx context.Context, r *driver.Request, text string) error {
 
 // Cancel implements driver.Canceller: an empty text that interrupts and wants no answer.
 func (c *call) Cancel(ctx context.Context) error {
-	if c.t.Cut() {
-		c.mu.Lock()
-		c.stopped = true
-		c.mu.Unlock()
-	}
+	awaited, going := c.t.Awaited(), c.t.Cut()
+	c.mu.Lock()
+	c.stopped = c.stopped || going
+	c.result = c.result || awaited // it may begin before it is stopped
+	c.mu.Unlock()
 	return c.WriteJSON(ctx, map[string]any{"type": "user_text_message", "text": "", "urgency": immediate, "deferResponse": true})
 }
 
