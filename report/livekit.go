@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/parley-go/parley/internal/lkcloud"
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/session"
 )
@@ -39,7 +40,6 @@ type LiveKitOptions struct {
 const (
 	uploadTime    = 60 * time.Second // with all waits
 	uploadRetries = 3
-	tokenLife     = 6 * time.Hour
 	maxLatched    = 1000 // jobs that are remembered
 )
 
@@ -55,30 +55,13 @@ func LiveKit(o *LiveKitOptions) Sink {
 	}
 	u := &upload{key: cmp.Or(o.APIKey, os.Getenv("LIVEKIT_API_KEY")), secret: cmp.Or(o.APISecret, os.Getenv("LIVEKIT_API_SECRET"))}
 	s := Sink{name: "livekit", limit: uploadTime, deliver: u.deliver, open: func(log *slog.Logger) (func() error, error) { return u.open(log, o.Client) }}
-	u.base, s.err = observabilityURL(os.Getenv("LIVEKIT_OBSERVABILITY_URL"), cmp.Or(o.URL, os.Getenv("LIVEKIT_URL")))
+	u.base, s.err = lkcloud.URL(os.Getenv("LIVEKIT_OBSERVABILITY_URL"), cmp.Or(o.URL, os.Getenv("LIVEKIT_URL")))
 	if s.err == nil && u.base != "" && (u.key == "" || u.secret == "") {
 		s.err = errors.New("no API key: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
 	}
 	return s
 }
 
-// observabilityURL is where LiveKit Cloud takes reports; "" without it.
-func observabilityURL(override, server string) (string, error) {
-	if override != "" {
-		u, err := url.Parse(override)
-		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil {
-			return "", errors.New("LIVEKIT_OBSERVABILITY_URL is malformed")
-		}
-		return strings.TrimRight(override, "/"), nil
-	}
-	u, err := url.Parse(server)
-	if err != nil || !strings.HasSuffix(u.Hostname(), ".livekit.cloud") {
-		return "", nil
-	}
-	return "https://" + u.Host, nil
-}
-
-// upload is a place where conversations are uploaded to.
 type upload struct {
 	base, key, secret string
 	client            *http.Client
@@ -175,7 +158,7 @@ func recording(r *session.Report) (body []byte, kind string, err error) {
 
 // post tries once. wait is how long to wait before the next try, less than 0 if there is to be none.
 func (u *upload) post(ctx context.Context, job string, body []byte, kind string) (wait time.Duration, err error) {
-	token, err := auth.NewAccessToken(u.key, u.secret).SetObservabilityGrant(&auth.ObservabilityGrant{Write: true}).SetValidFor(tokenLife).ToJWT()
+	token, err := auth.NewAccessToken(u.key, u.secret).SetObservabilityGrant(&auth.ObservabilityGrant{Write: true}).SetValidFor(lkcloud.TokenLife).ToJWT()
 	if err != nil {
 		return -1, fmt.Errorf("signing token: %w", err)
 	}
@@ -197,7 +180,7 @@ func (u *upload) post(ctx context.Context, job string, body []byte, kind string)
 	switch {
 	case resp.StatusCode/100 == 2:
 		return 0, nil
-	case resp.StatusCode == http.StatusUnauthorized && recordingOff(answer):
+	case resp.StatusCode == http.StatusUnauthorized && lkcloud.Unwanted(answer):
 		if u.unwanted.add(job) {
 			u.log.Warn("LiveKit Cloud does not want recordings of this project: they are disabled there", "job_id", job)
 		}
@@ -207,12 +190,6 @@ func (u *upload) post(ctx context.Context, job string, body []byte, kind string)
 		return -1, fmt.Errorf("uploading conversation: status %d", resp.StatusCode)
 	}
 	return wait, fmt.Errorf("uploading conversation: status %d, which was to be tried again", resp.StatusCode)
-}
-
-// recordingOff tells whether an answer is that the project does not want recordings.
-func recordingOff(answer []byte) bool {
-	text := strings.ToLower(string(answer))
-	return strings.Contains(text, "data recording is disabled") || strings.Contains(text, "disabled by owner")
 }
 
 // retryInfo reads the delay of the RetryInfo in a google.rpc.Status; less than 0 if there is none.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/parley-go/parley/internal/lkcloud"
 	"github.com/parley-go/parley/internal/wire"
 	"github.com/parley-go/parley/llm/chat"
 	"github.com/parley-go/parley/opt"
@@ -62,7 +63,7 @@ func (c *cloud) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.t.Errorf("grants %+v, %v", grants, err)
 	}
 	if std != nil {
-		if left := time.Until(std.ExpiresAt.Time); left < tokenLife-time.Minute || left > tokenLife+time.Minute {
+		if left := time.Until(std.ExpiresAt.Time); left < lkcloud.TokenLife-time.Minute || left > lkcloud.TokenLife+time.Minute {
 			c.t.Errorf("the token is valid for %v", left)
 		}
 	}
@@ -300,7 +301,7 @@ func TestObservabilityURL(t *testing.T) {
 		{"o.example.com", "wss://project.livekit.cloud", "error"},
 		{"https://user:hidden@o.example.com", "", "error"},
 	} {
-		got, err := observabilityURL(tt[0], tt[1])
+		got, err := lkcloud.URL(tt[0], tt[1])
 		if err != nil {
 			if got = "error"; strings.Contains(err.Error(), "hidden") {
 				t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -48,6 +49,9 @@ type Options struct {
 	NoMetrics  bool
 	NoTraces   bool
 	NoLogs     bool
+
+	client *http.Client             // nil for the exporters' own; only over HTTP, as is url
+	url    func(kind string) string // of "metrics", "traces" or "logs"; nil for the usual ones
 }
 
 // Exporter sends what the providers of jobs have collected. All methods may be called from any goroutine.
@@ -87,6 +91,12 @@ func (o *Options) complete() {
 			o.Interval = time.Duration(ms) * time.Millisecond
 		}
 	}
+	if o.client != nil {
+		o.Protocol, o.Endpoint, o.Headers = HTTP, "", map[string]string{} // none of the environment either
+	}
+	if end := strings.TrimRight(o.Endpoint, "/"); end != "" {
+		o.url = func(kind string) string { return end + "/v1/" + kind }
+	}
 	o.Protocol = cmp.Or(o.Protocol, Protocol(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")), HTTP)
 	o.Cumulative = o.Cumulative || strings.EqualFold(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"), "cumulative")
 }
@@ -95,10 +105,13 @@ func (e *Exporter) http(ctx context.Context) error {
 	mo := []otlpmetrichttp.Option{otlpmetrichttp.WithCompression(otlpmetrichttp.GzipCompression), otlpmetrichttp.WithTemporalitySelector(e.temporality)}
 	to := []otlptracehttp.Option{otlptracehttp.WithCompression(otlptracehttp.GzipCompression)}
 	lo := []otlploghttp.Option{otlploghttp.WithCompression(otlploghttp.GzipCompression)}
-	if url := strings.TrimRight(e.o.Endpoint, "/"); url != "" {
-		mo = append(mo, otlpmetrichttp.WithEndpointURL(url+"/v1/metrics"))
-		to = append(to, otlptracehttp.WithEndpointURL(url+"/v1/traces"))
-		lo = append(lo, otlploghttp.WithEndpointURL(url+"/v1/logs"))
+	if url := e.o.url; url != nil {
+		mo = append(mo, otlpmetrichttp.WithEndpointURL(url("metrics")))
+		to = append(to, otlptracehttp.WithEndpointURL(url("traces")))
+		lo = append(lo, otlploghttp.WithEndpointURL(url("logs")))
+	}
+	if c := e.o.client; c != nil {
+		mo, to, lo = append(mo, otlpmetrichttp.WithHTTPClient(c)), append(to, otlptracehttp.WithHTTPClient(c)), append(lo, otlploghttp.WithHTTPClient(c))
 	}
 	if h := e.o.Headers; h != nil {
 		mo, to, lo = append(mo, otlpmetrichttp.WithHeaders(h)), append(to, otlptracehttp.WithHeaders(h)), append(lo, otlploghttp.WithHeaders(h))
@@ -169,6 +182,9 @@ func (e *Exporter) Shutdown(ctx context.Context) error {
 	}
 	if e.logs != nil {
 		errs = append(errs, e.logs.Shutdown(ctx))
+	}
+	if e.o.client != nil {
+		e.o.client.CloseIdleConnections()
 	}
 	return errors.Join(errs...)
 }
