@@ -17,9 +17,10 @@ func Talk(s realtimetest.Scene) sandbox.Talk {
 	}}
 }
 
-// Served is the ledger of the sandbox.
+// Served is the ledger of the sandbox. A conversation is open until it is billed, which some are at their end.
 func Served(s *sandbox.Server) func() realtimetest.Served {
 	return func() realtimetest.Served {
-		return realtimetest.Served{Billed: s.Ledger.Billed(), Stated: s.Ledger.Stated(), Dials: s.Dials(), Open: s.Sockets()}
+		open := max(s.Sockets(), s.Open())
+		return realtimetest.Served{Billed: s.Ledger.Billed(), Stated: s.Ledger.Stated(), Dials: s.Dials(), Open: open}
 	}
 }
