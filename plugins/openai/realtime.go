@@ -19,7 +19,8 @@ import (
 // RealtimeOptions are the options of NewRealtime. The zero value, or nil, is OpenAI's model with the key in
 // OPENAI_API_KEY, which finds the user's turns itself and answers in speech.
 type RealtimeOptions struct {
-	// Service is who is asked: default OpenAI; Azure and XAI speak the same protocol.
+	// Service is who is asked: default OpenAI; Azure and XAI speak the same protocol. Others that do are asked by
+	// BaseURL, and are named by its host.
 	Service Service
 	// APIKey: default the service's environment variable, e.g. OPENAI_API_KEY or XAI_API_KEY.
 	APIKey string
@@ -41,7 +42,7 @@ type RealtimeOptions struct {
 	Transcription opt.Value[RealtimeTranscription]
 	// NoiseReduction is "near_field" for headsets, or "far_field"; "" for none.
 	NoiseReduction string
-	// MaxTokens limits an answer; 0 does not.
+	// MaxTokens limits an answer, which then ends incomplete: 1 to 4096; 0 does not.
 	MaxTokens int
 	// Speed of the speech, 0.25 to 1.5; unset: the service's.
 	Speed opt.Value[float64]
@@ -53,7 +54,11 @@ type RealtimeOptions struct {
 	// MaxAge is how old a connection becomes before a quiet moment is used for a new one: default 20 min; off
 	// never (the service ends them after 60 min). xAI has no limit.
 	MaxAge opt.Value[time.Duration]
-	// Extra are more fields of the service's session object.
+	// ProviderTools are tools that the service runs by itself, as it wants them described, e.g. of xAI
+	// {"type": "web_search"}.
+	ProviderTools []map[string]any
+	// Extra are more fields of the service's session object, e.g. "tracing": "auto", or "include":
+	// ["item.input_audio_transcription.logprobs"] to know how sure the transcripts are.
 	Extra map[string]any
 	// Header is added to the request of every connection.
 	Header http.Header
@@ -125,7 +130,7 @@ func newRealtime(o *RealtimeOptions) (*converser, error) {
 	if !d.o.Turns.IsOff() {
 		d.turns = d.finder(d.o.Turns.Default(RealtimeTurns{}))
 	}
-	if !d.o.Transcription.IsOff() {
+	if _, wanted := d.o.Transcription.Get(); wanted || d.transcriber != "" && !d.o.Transcription.IsOff() {
 		d.script = d.scribe(d.o.Transcription.Default(RealtimeTranscription{}))
 	}
 	return d, nil

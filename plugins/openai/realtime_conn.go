@@ -146,7 +146,7 @@ func (c *conversation) Generate(ctx context.Context, r *driver.Request) error {
 		c.mu.Unlock()
 	}
 	if r.Tools != nil && c.d.service != XAI {
-		resp["tools"] = realtimeTools(*r.Tools)
+		resp["tools"] = c.d.tools(*r.Tools)
 	}
 	if r.ToolChoice != nil && c.d.service != XAI {
 		resp["tool_choice"] = realtimeChoice(*r.ToolChoice)
@@ -189,7 +189,7 @@ func (c *conversation) Update(ctx context.Context, u *driver.Update) error {
 	}
 	c.mu.Unlock()
 	if u.Tools != nil {
-		s["tools"] = realtimeTools(*u.Tools)
+		s["tools"] = c.d.tools(*u.Tools)
 	}
 	if u.ToolChoice != nil {
 		s["tool_choice"] = realtimeChoice(*u.ToolChoice)

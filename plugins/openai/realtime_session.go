@@ -12,7 +12,7 @@ import (
 // session is the service's session object for a connection that begins.
 func (d *converser) session(s *driver.Setup) map[string]any {
 	m := map[string]any{
-		"instructions": s.Instructions, "tools": realtimeTools(s.Tools), "tool_choice": realtimeChoice(s.ToolChoice),
+		"instructions": s.Instructions, "tools": d.tools(s.Tools), "tool_choice": realtimeChoice(s.ToolChoice),
 	}
 	turns := d.turns
 	if s.ClientTurns {
@@ -47,9 +47,11 @@ func (d *converser) present(m, turns map[string]any, textOnly bool) {
 	}
 	m["audio"] = map[string]any{"input": input, "output": output}
 	if d.service == XAI { // has these a floor above
-		m["turn_detection"], m["voice"] = nullable(turns), d.o.Voice
+		m["turn_detection"] = nullable(turns)
+		d.voice(m)
 	} else {
-		input["turn_detection"], output["voice"] = nullable(turns), d.o.Voice
+		input["turn_detection"] = nullable(turns)
+		d.voice(output)
 	}
 	if v, ok := d.o.Speed.Get(); ok {
 		output["speed"] = v
@@ -67,12 +69,20 @@ func (d *converser) older(m, turns map[string]any, textOnly bool) {
 	}
 	m["input_audio_format"], m["output_audio_format"] = "pcm16", "pcm16"
 	m["input_audio_transcription"], m["turn_detection"] = nullable(d.script), nullable(turns)
-	m["voice"], m["max_response_output_tokens"] = d.o.Voice, d.limit()
+	m["max_response_output_tokens"] = d.limit()
+	d.voice(m)
 	if v, ok := d.o.Speed.Get(); ok {
 		m["speed"] = v
 	}
 	if d.o.NoiseReduction != "" {
 		m["input_audio_noise_reduction"] = map[string]any{"type": d.o.NoiseReduction}
+	}
+}
+
+// voice names the voice in m, if there is one.
+func (d *converser) voice(m map[string]any) {
+	if d.o.Voice != "" {
+		m["voice"] = d.o.Voice
 	}
 }
 
@@ -91,6 +101,7 @@ func nullable(m map[string]any) any {
 	return m
 }
 
+// realtimeTool is a function.
 type realtimeTool struct {
 	Type        string          `json:"type"`
 	Name        string          `json:"name"`
@@ -98,10 +109,14 @@ type realtimeTool struct {
 	Parameters  json.RawMessage `json:"parameters"`
 }
 
-func realtimeTools(specs []llm.ToolSpec) []realtimeTool {
-	list := []realtimeTool{}
+// tools are functions, and those of the service.
+func (d *converser) tools(specs []llm.ToolSpec) []any {
+	list := []any{}
 	for _, t := range specs {
 		list = append(list, realtimeTool{"function", t.Name, t.Description, t.Parameters})
+	}
+	for _, t := range d.o.ProviderTools {
+		list = append(list, t)
 	}
 	return list
 }

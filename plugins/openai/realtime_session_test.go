@@ -69,10 +69,22 @@ func TestConversationSessionObject(t *testing.T) {
 			`{"type":"realtime","model":"grok-voice-latest","instructions":"","tools":[],"tool_choice":"auto",
 			"output_modalities":["audio"],"max_output_tokens":"inf","voice":"Ara","turn_detection":` + server + `,
 			"audio":{"input":{` + pcm + `,"transcription":{"model":"grok-transcribe"}},"output":{` + pcm + `}}}`},
+		"xai with its own tools": {"xai", &RealtimeOptions{ProviderTools: []map[string]any{{"type": "web_search"}}}, driver.Setup{Tools: []llm.ToolSpec{lookup}},
+			"model=grok-voice-latest", "Authorization: Bearer ",
+			`{"type":"realtime","model":"grok-voice-latest","instructions":"","tools":` + strings.TrimSuffix(lookupJSON, "]") + `,{"type":"web_search"}],"tool_choice":"auto",
+			"output_modalities":["audio"],"max_output_tokens":"inf","voice":"Ara","turn_detection":` + server + `,
+			"audio":{"input":{` + pcm + `,"transcription":{"model":"grok-transcribe"}},"output":{` + pcm + `}}}`},
+		"a service of which nothing is known": {"other", nil, driver.Setup{}, "model=talker", "Authorization: ",
+			`{"type":"realtime","model":"talker","instructions":"","tools":[],"tool_choice":"auto",
+			"output_modalities":["audio"],"max_output_tokens":"inf","audio":{
+			"input":{` + pcm + `,"transcription":null,"turn_detection":` + server + `},"output":{` + pcm + `}}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			v := ofVariant(c.variant)
+			v := variant{prefix: "/v1", o: RealtimeOptions{Service: VLLM, Model: "talker"}}
+			if c.variant != "other" {
+				v = ofVariant(c.variant)
+			}
 			if c.options != nil {
 				o := *c.options
 				o.Service, o.APIVersion = v.o.Service, v.o.APIVersion

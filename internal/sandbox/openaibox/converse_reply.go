@@ -92,6 +92,9 @@ func (t *converser) begin(a answer) {
 	in := &u.InputTokenDetails
 	in.TextTokens = sandbox.TextTokens(r.Instructions)
 	for _, tool := range a.tools {
+		if tool.Type != "function" { // it would be ours
+			continue
+		}
 		r.Tools = append(r.Tools, llm.ToolSpec{Name: tool.Name, Description: tool.Description, Parameters: tool.Parameters})
 		in.TextTokens += sandbox.TextTokens(tool.Description) + 8
 	}

@@ -132,12 +132,15 @@ func (p *olderSession) read(s *session) bool {
 
 func (p *common) read(s *session) bool {
 	s.instructions, s.tools, s.choice = p.Instructions, p.Tools, p.ToolChoice
-	for _, tool := range s.tools {
-		if tool.Type != "function" || tool.Name == "" || !json.Valid(tool.Parameters) {
-			return false
-		}
-	}
 	return true
+}
+
+// valid reports whether the provider would take it.
+func (t *converseTool) valid(f Form) bool {
+	if t.Type == "function" {
+		return t.Name != "" && json.Valid(t.Parameters)
+	}
+	return f == XAI && slices.Contains([]string{"web_search", "x_search", "file_search"}, t.Type)
 }
 
 // valid reports whether the provider would take it.
@@ -193,7 +196,7 @@ func (t *converser) update(data []byte) error {
 	if err != nil {
 		return refuse("invalid_session", "%s", err.Error())
 	}
-	if !allowed || !s.turns.valid() {
+	if !allowed || !s.turns.valid() || slices.ContainsFunc(s.tools, func(tool converseTool) bool { return !tool.valid(t.o.Form) }) {
 		return refuse("invalid_session", "invalid session")
 	}
 	t.session, t.ready = s, true
