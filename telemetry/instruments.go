@@ -22,6 +22,7 @@ type instruments struct {
 
 	llmInput, llmCached, llmCreated, llmOutput                 metric.Int64Counter
 	inputAudio, inputText, inputImage, cachedAudio, cachedText metric.Int64Counter
+	cachedImage                                                metric.Int64Counter
 	outputAudio, outputText                                    metric.Int64Counter
 	characters, ttsInput, ttsOutput, sttInput, sttOutput       metric.Int64Counter
 	interruptions, predictions, errors, retries                metric.Int64Counter
@@ -65,6 +66,7 @@ func newInstruments(m metric.Meter, genAI bool) (*instruments, error) {
 	count(&in.inputImage, usage+"llm_input_image_tokens", "Image tokens of the input.")
 	count(&in.cachedAudio, usage+"llm_input_cached_audio_tokens", "Audio tokens read from the cache.")
 	count(&in.cachedText, usage+"llm_input_cached_text_tokens", "Text tokens read from the cache.")
+	count(&in.cachedImage, usage+"llm_input_cached_image_tokens", "Image tokens read from the cache.")
 	count(&in.outputAudio, usage+"llm_output_audio_tokens", "Audio tokens of the output.")
 	count(&in.outputText, usage+"llm_output_text_tokens", "Text tokens of the output.")
 	seconds(&in.llmSession, usage+"llm_session_duration", "Connection time of realtime models that bill it.")

@@ -105,7 +105,7 @@ func (m *meter) spent(e metrics.Event) {
 			in.inputAudio, i.AudioTokens, in.inputText, i.TextTokens, in.inputImage, i.ImageTokens,
 			in.outputAudio, o.AudioTokens, in.outputText, o.TextTokens)
 		if c := i.CachedTokensDetails; c != nil {
-			count(by, in.cachedAudio, c.AudioTokens, in.cachedText, c.TextTokens)
+			count(by, in.cachedAudio, c.AudioTokens, in.cachedText, c.TextTokens, in.cachedImage, c.ImageTokens)
 		}
 		lasted(by, in.llmSession, e.SessionDuration)
 		m.acquired(who, e.Acquired, e.AcquireTime, e.ConnectionReused)

@@ -59,6 +59,7 @@ var Instruments = []Instrument{
 	tokens("llm_input_image_tokens", "likewise"),
 	tokens("llm_input_cached_audio_tokens", "likewise"),
 	tokens("llm_input_cached_text_tokens", "likewise"),
+	tokens("llm_input_cached_image_tokens", "likewise"),
 	tokens("llm_output_tokens", "a call of an LLM, or a response of a realtime model, is over"),
 	tokens("llm_output_audio_tokens", "a response of a realtime model is over"),
 	tokens("llm_output_text_tokens", "likewise"),

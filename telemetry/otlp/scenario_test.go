@@ -62,8 +62,8 @@ func header() metrics.Header {
 // response is a response of a realtime model.
 func response() *metrics.Realtime {
 	return &metrics.Realtime{Header: header(), Duration: time.Second, TTFT: 100 * time.Millisecond, InputTokens: 9, OutputTokens: 6,
-		InputTokenDetails: metrics.InputTokenDetails{AudioTokens: 3, TextTokens: 3, ImageTokens: 3, CachedTokens: 2,
-			CachedTokensDetails: &metrics.CachedTokenDetails{AudioTokens: 1, TextTokens: 1}},
+		InputTokenDetails: metrics.InputTokenDetails{AudioTokens: 3, TextTokens: 3, ImageTokens: 3, CachedTokens: 3,
+			CachedTokensDetails: &metrics.CachedTokenDetails{AudioTokens: 1, TextTokens: 1, ImageTokens: 1}},
 		OutputTokenDetails: metrics.OutputTokenDetails{TextTokens: 3, AudioTokens: 3}}
 }
 
