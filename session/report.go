@@ -51,7 +51,7 @@ func (s *Session) Report() (*Report, error) {
 	if r == nil {
 		return nil, ErrNeverStarted
 	}
-	rep := &Report{SessionID: s.id, Tags: s.Tags(), Options: s.opt, Timestamp: now(), History: s.History()}
+	rep := &Report{SessionID: r.id, Tags: s.Tags(), Options: s.opt, Timestamp: now(), History: s.History()}
 	rep.account(&r.spent, r.pricedAt, s.opt.PriceBooks)
 	fill := func() {
 		rep.StartedAt, rep.EndedAt = r.startedAt, r.endedAt

@@ -23,6 +23,7 @@ import (
 // below "loop state"; everything else posts to it and never waits on it while it could be waited for.
 type run struct {
 	s    *Session
+	id   string // of the session, for this run
 	opt  *Options
 	log  *slog.Logger
 	mail *mailbox
@@ -102,9 +103,9 @@ type run struct {
 	exchange           *exchange         // the Run that waits; nil for none
 }
 
-func newRun(ctx context.Context, s *Session, t Transport) *run {
+func newRun(ctx context.Context, s *Session, id string, t Transport) *run {
 	r := &run{
-		s: s, opt: &s.opt, log: loggerOf(ctx, s.opt), transport: t,
+		s: s, id: id, opt: &s.opt, log: loggerOf(ctx, s.opt), transport: t,
 		mail: newMailbox(), turns: newMailbox(), events: newMailbox(),
 		done: make(chan struct{}), loopDone: make(chan struct{}), turnsDone: make(chan struct{}),
 		adapted: make(map[adaptedKey]*stt.Model), toolsets: make(map[llm.ManagedToolset]*equipment), retired: make(map[*ears]struct{}),
@@ -118,7 +119,7 @@ func newRun(ctx context.Context, s *Session, t Transport) *run {
 	r.watch.init(r)
 	base := metrics.WithoutTags(context.WithoutCancel(ctx)) // a tool of another session may have started this one
 	base = metrics.WithRecorder(base, r)
-	base = metrics.WithTags(base, metrics.Tags{SessionID: s.id})
+	base = metrics.WithTags(base, metrics.Tags{SessionID: id})
 	base = model.WithHooks(base, &model.Hooks{OnError: r.modelFailed, OnAvailability: r.modelChanged, StartSpan: s.spans()})
 	base, r.endSpan = model.StartSpan(base, "agent_session")
 	r.ctx, r.cancel = context.WithCancel(base)

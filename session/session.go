@@ -78,11 +78,13 @@ func (s *Session) start(ctx context.Context, a *agent.Agent, t Transport, x *exc
 	if a == nil {
 		return nil, errors.New("starting session: no agent")
 	}
+	last := s.current()
 	r, err := s.newRun(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("starting session: %w", err)
 	}
 	if err := r.start(ctx, a, x); err != nil {
+		s.undo(r, last)
 		return nil, fmt.Errorf("starting session: %w", err)
 	}
 	return r, nil
@@ -94,8 +96,20 @@ func (s *Session) newRun(ctx context.Context, t Transport) (*run, error) {
 	if s.run != nil && !s.run.isClosed() {
 		return nil, ErrStarted
 	}
-	s.run = newRun(ctx, s, t)
+	if s.run != nil && !s.run.startedAt.IsZero() {
+		s.id = metrics.NewID("session_") // who has the report of the last run must not take that of this one for the same
+	}
+	s.run = newRun(ctx, s, s.id, t)
 	return s.run, nil
+}
+
+// undo leaves the session as it was after its last run, whose usage and report are to be had, if r never began.
+func (s *Session) undo(r, last *run) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.run == r && r.startedAt.IsZero() && last != nil {
+		s.run, s.id = last, last.id
+	}
 }
 
 func (s *Session) current() *run {
@@ -104,8 +118,12 @@ func (s *Session) current() *run {
 	return s.run
 }
 
-// ID is "session_" and a random part.
-func (s *Session) ID() string { return s.id }
+// ID is "session_" and a random part. A session that is started again has another one from then on.
+func (s *Session) ID() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.id
+}
 
 // Done is closed when the session is closed and everything it had is released. It is nil before the
 // first Start.
@@ -179,7 +197,7 @@ func (s *Session) Context(ctx context.Context) context.Context {
 	if r == nil {
 		return ctx
 	}
-	return metrics.WithTags(metrics.WithRecorder(metrics.WithoutTags(ctx), r), metrics.Tags{SessionID: s.id})
+	return metrics.WithTags(metrics.WithRecorder(metrics.WithoutTags(ctx), r), metrics.Tags{SessionID: r.id})
 }
 
 // UsageBy is Usage apart by a dimension; with price books each group has its cost. The groups add up to

@@ -133,7 +133,7 @@ func (r *run) recordTags() {
 	}
 	for _, rec := range [...]metrics.Recorder{r.opt.Recorder, r.io.Recorder} {
 		if t, ok := rec.(TagRecorder); ok {
-			t.Tag(r.s.id, r.s.Tags())
+			t.Tag(r.id, r.s.Tags())
 		}
 	}
 }

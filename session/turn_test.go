@@ -2,6 +2,8 @@ package session_test
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -191,6 +193,13 @@ func TestAwayAfterSilenceOfBoth(t *testing.T) {
 	})
 }
 
+// shut is a transport that cannot be opened.
+type shut struct{ session.Transport }
+
+func (shut) Open(context.Context, session.Host) (session.IO, error) {
+	return session.IO{}, errors.New("the room is closed")
+}
+
 func TestSessionStartsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCall(t, scripted.Answer{Text: "Hi there"}, scripted.Answer{Text: "Me again"})
@@ -198,6 +207,13 @@ func TestSessionStartsAgain(t *testing.T) {
 		c.says(0.5, 1.5, "Hello")
 		c.until(6)
 		first := c.close()
+		time.Sleep(time.Second)
+		if err := c.s.Start(t.Context(), &agent.Agent{}, shut{}); err == nil {
+			t.Fatal("started without a transport")
+		}
+		if rep, err := c.s.Report(); err != nil || rep.SessionID != first.SessionID || !reflect.DeepEqual(rep.Usage, first.Usage) || c.s.ID() != first.SessionID {
+			t.Errorf("after a start that failed the report is %+v, %v; want that of the first run", rep, err)
+		}
 		c.room = sessiontest.New()
 		if err := c.s.Start(t.Context(), &agent.Agent{}, c.room); err != nil {
 			t.Fatalf("second start: %v", err)
@@ -208,6 +224,14 @@ func TestSessionStartsAgain(t *testing.T) {
 		c.s.GenerateReply(agent.Reply{UserInput: "More"})
 		time.Sleep(5 * time.Second)
 		second := c.close()
+		if first.SessionID == second.SessionID || second.SessionID != c.s.ID() || first.SessionID == "" {
+			t.Errorf("the runs are %q and %q, the session %q", first.SessionID, second.SessionID, c.s.ID())
+		}
+		for _, e := range c.spent {
+			if h := e.Head(); h.Timestamp.Before(second.StartedAt) != (h.Tags.SessionID == first.SessionID) {
+				t.Errorf("an event at %v is of %q", h.Timestamp, h.Tags.SessionID)
+			}
+		}
 		a, _ := first.Usage.LLM("scripted", "scripted")
 		b, _ := second.Usage.LLM("scripted", "scripted")
 		if a.OutputTokens == 0 || b.OutputTokens == 0 {

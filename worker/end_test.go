@@ -304,6 +304,13 @@ func TestSecondSessionIsClosedAndReportedToo(t *testing.T) {
 						return err
 					}
 				}
+				if err := second.Close(ctx); err != nil {
+					return err
+				}
+				// Its second run alone would be in the report, and what the first has spent in none.
+				if err := second.Start(ctx, &agent.Agent{}, &endTransport{job: j, note: func(string, ...any) {}}); !errors.Is(err, ErrSessionAgain) {
+					t.Errorf("a session starts again in its job: %v", err)
+				}
 				j.Shutdown("")
 				late := session.New(session.Options{Logger: j.Logger()})
 				err := late.Start(ctx, &agent.Agent{}, &endTransport{job: j, note: func(string, ...any) {}})
@@ -317,6 +324,6 @@ func TestSecondSessionIsClosedAndReportedToo(t *testing.T) {
 				return nil
 			})},
 		}, s.add)
-		s.want(t, "session closes", "session closes", "status JS_SUCCESS", second.ID()+" job_shutdown", first.ID()+" job_shutdown")
+		s.want(t, "session closes", "session closes", "status JS_SUCCESS", second.ID()+" user_initiated", first.ID()+" job_shutdown")
 	})
 }

@@ -60,6 +60,10 @@ type Job struct {
 // ErrEnded is returned for what a job cannot do any more because its end has begun.
 var ErrEnded = errors.New("the job has ended")
 
+// ErrSessionAgain is returned by Session.Start for a session that the job has had already: another conversation
+// is another session, with a report of its own.
+var ErrSessionAgain = errors.New("a job has each session once; make another one")
+
 // lastWords is how long what was sent may take to be heard.
 const lastWords = 300 * time.Millisecond
 
@@ -337,39 +341,36 @@ func (r *Room) leave(ctx context.Context) error {
 
 // enter makes s a session of the job.
 func (j *Job) enter(s *session.Session, ends *session.IO) error {
-	again, err := j.adopt(s)
-	if err != nil {
+	if err := j.adopt(s); err != nil {
 		return err
 	}
 	j.early.Forget() // whoever wants the logs has said so
 	j.record(s, ends)
-	if !again {
-		j.w.figures.Observe(s)
-	}
+	j.w.figures.Observe(s)
 	return nil
 }
 
 // adopt makes s a session of the job, and ends the job when the first one closes. A job that ends takes no
-// other, since nobody would close it.
-func (j *Job) adopt(s *session.Session) (again bool, err error) {
+// other, since nobody would close it, and none takes a session twice, since only one run of it would be reported.
+func (j *Job) adopt(s *session.Session) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	select {
 	case <-j.ending:
-		return false, fmt.Errorf("starting session in room of job %s: %w", j.ID(), ErrEnded)
+		return fmt.Errorf("starting session in room of job %s: %w", j.ID(), ErrEnded)
 	default:
 	}
 	if slices.Contains(j.sessions, s) {
-		return true, nil
+		return fmt.Errorf("starting session again in job %s: %w", j.ID(), ErrSessionAgain)
 	}
 	j.sessions = append(j.sessions, s)
 	if len(j.sessions) > 1 {
-		return false, nil
+		return nil
 	}
 	done := s.Done()
 	go func() { // ends with the session, which is closed when the job ends
 		<-done
 		j.end(reasonSessionClosed, nil)
 	}()
-	return false, nil
+	return nil
 }
