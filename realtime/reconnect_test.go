@@ -302,9 +302,16 @@ func TestGoAwayIsHeeded(t *testing.T) {
 		if a := k.collect(g); a.err != nil {
 			k.Error(a)
 		}
+		synctest.Wait() // the next connection is there
+		_, err = k.s.Generate(k.Context(), nil)
+		must(k, err)
 		k.script.Emit(&driver.GoAway{In: time.Minute})
+		synctest.Wait()
 		k.script.Break(nil)
 		synctest.Wait()
+		if n := k.script.Ledger().Dials; n != 4 {
+			k.Errorf("%d connections after the end that was told", n)
+		}
 		k.expect("errors", k.errorsTold())
 	})
 }
