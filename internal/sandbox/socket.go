@@ -99,7 +99,7 @@ func (s *Socket) send(kind int, b []byte, content bool) error {
 		s.mu.Lock()
 	}
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over || s.ctx.Err() != nil { // a client that is gone is told nothing, although the write may work
 		return ErrOver
 	}
 	if content {
