@@ -294,6 +294,8 @@ func (c *connection) cannot(o *op, err error) {
 		s.report(c.m.error(model.KindRequest, "add", err), true, 0)
 	case o.key == imageKey:
 		c.blind = true
+	case o.key == clearKey: // a provider that was told nothing of it never heard it
+		c.renew(renewal{why: "clear", fresh: true})
 	case s.refuse(o.key, nil): // an update or deletion
 		c.renew(renewal{why: "settings", hold: true, deadline: time.Now().Add(quietWait)})
 	}

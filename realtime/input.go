@@ -156,7 +156,7 @@ func (s *Session) Clear() error {
 		s.drop(func(o *op) bool { return o.turn && o.key == "start" && o.at >= t.mark })
 		t.mark, t.open = s.in.Head, false
 		if s.c != nil {
-			s.queue(&op{key: "clear", at: s.in.Head, flush: true, send: onTurner(driver.Turner.Clear)})
+			s.queue(&op{key: clearKey, at: s.in.Head, flush: true, send: onTurner(driver.Turner.Clear)})
 		}
 	})
 }

@@ -16,6 +16,7 @@ const (
 	piece     = 100 * time.Millisecond
 	imageKey  = "image"
 	commitKey = "commit"
+	clearKey  = "clear"
 )
 
 // op is something to send, in its place among the audio and the others.

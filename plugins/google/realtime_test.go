@@ -1,6 +1,7 @@
 package google
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"reflect"
@@ -123,10 +124,12 @@ func (x *told) turns() (list []string) {
 }
 
 // talking is a session on a sandbox.
-func talking(t *testing.T, box *sandbox.Server, o RealtimeOptions, log *modeltest.Log) *realtime.Session {
+func talking(t *testing.T, box *sandbox.Server, o RealtimeOptions, clientTurns bool, log *modeltest.Log) *realtime.Session {
 	t.Helper()
 	m := realtime.New(liveOn(t, box, o), &realtime.ModelOptions{Conn: model.ConnOptions{MaxRetry: 2, RetryInterval: 10 * time.Millisecond, Timeout: 5 * time.Second}})
-	s, err := m.Session(log.Context(t.Context()), &realtime.SessionOptions{Instructions: "Be brief."})
+	ctx, cancel := context.WithTimeout(log.Context(t.Context()), 20*time.Second)
+	t.Cleanup(cancel)
+	s, err := m.Session(ctx, &realtime.SessionOptions{Instructions: "Be brief.", ClientTurns: clientTurns})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +180,7 @@ func resumes(t *testing.T, left time.Duration) {
 	var log modeltest.Log
 	box := sandbox.Start(t, fault.Plan{})
 	service := googlebox.Live(box, x.options())
-	s := talking(t, box, RealtimeOptions{}, &log)
+	s := talking(t, box, RealtimeOptions{}, false, &log)
 	turn(t, s)
 	service.GoAway(left)
 	next[*realtime.Reconnected](t, s)
@@ -205,7 +208,7 @@ func TestRealtimeResumesNoLonger(t *testing.T) {
 			var log modeltest.Log
 			box := sandbox.Start(t, fault.Plan{})
 			service := googlebox.Live(box, x.options())
-			s := talking(t, box, o, &log)
+			s := talking(t, box, o, false, &log)
 			turn(t, s)
 			service.Forget()
 			service.GoAway(time.Second)
@@ -222,13 +225,46 @@ func TestRealtimeResumesNoLonger(t *testing.T) {
 	}
 }
 
+// What the caller takes back although the provider has heard it is said nowhere else.
+func TestRealtimeClear(t *testing.T) {
+	t.Parallel()
+	var x told
+	var log modeltest.Log
+	box := sandbox.Start(t, fault.Plan{})
+	googlebox.Live(box, x.options())
+	s := talking(t, box, RealtimeOptions{}, true, &log)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(s.StartTurn())
+	must(s.Push(sandbox.EarSpeech(liveInputRate)))
+	next[*realtime.Transcript](t, s)
+	must(s.Clear())
+	must(s.StartTurn())
+	must(s.Push(sandbox.EarSpeech(liveInputRate)))
+	must(s.Commit())
+	next[*realtime.Reconnected](t, s)
+	g, err := s.Generate(t.Context(), nil)
+	must(err)
+	<-g.Done()
+	if got, want := x.turns(), []string{"user: " + sandbox.EarText}; !slices.Equal(got, want) {
+		t.Errorf("the provider knows %q", got)
+	}
+	if e := log.Errors(); len(e) > 0 {
+		t.Errorf("errors: %v", e)
+	}
+}
+
 // A model that is not there is an error for good, with a hint.
 func TestRealtimeUnknownModel(t *testing.T) {
 	t.Parallel()
 	var log modeltest.Log
 	box := sandbox.Start(t, fault.Plan{})
 	googlebox.Live(box, googlebox.LiveOptions{})
-	s := talking(t, box, RealtimeOptions{Model: "gemini-2.5-flash"}, &log)
+	s := talking(t, box, RealtimeOptions{Model: "gemini-2.5-flash"}, false, &log)
 	_, err := s.Next()
 	var e *model.Error
 	if !errors.As(err, &e) || e.Status != 1008 || !strings.Contains(err.Error(), "may not have this model") || box.Dials() != 1 {

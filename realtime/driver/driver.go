@@ -181,7 +181,8 @@ type Truncater interface {
 type Turner interface {
 	StartTurn(ctx context.Context) error // the user began to speak
 	Commit(ctx context.Context) error    // his turn is over; no answer is asked for
-	Clear(ctx context.Context) error     // forgets what was pushed since the last turn
+	// Clear forgets what was pushed since the last turn. ErrUnsupported asks for a new connection.
+	Clear(ctx context.Context) error
 }
 
 // Canceller is implemented by connections whose answers can be stopped.
