@@ -173,9 +173,10 @@ func (l *Ledger) Tag(sessionID string, tags map[string]string) {
 func (l *Ledger) End(id string, e End) { l.note(e.note(id), false) }
 
 // Delivered records that one of several sinks has the report of what began with this Start.ID, so that it
-// does not get another one if the others do.
+// does not get another one if the others do. It is written at once, but not waited for.
 func (l *Ledger) Delivered(id, sink string) {
 	l.note(&note{kind: KindDelivered, SessionID: id, Sink: sink, At: unix(time.Now())}, false)
+	signal(l.hurry)
 }
 
 // Settle records that the report of what began with this Start.ID was delivered, so that it is not

@@ -118,6 +118,28 @@ func TestEventsAreWrittenSoon(t *testing.T) {
 	})
 }
 
+// The sooner it is known who has a report, the fewer reports come twice.
+func TestDeliveriesAreWrittenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, "", Options{})
+		l.Begin(Start{SessionID: "s"})
+		l.Record(t.Context(), event("s", "e", 1))
+		l.Delivered("s", "sink")
+		synctest.Wait() // no time passes
+		var kinds string
+		for r, err := range l.Read() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			kinds += string(r.Kind)
+		}
+		if kinds != "SED" {
+			t.Errorf("written is %q", kinds)
+		}
+		closeNow(t, l)
+	})
+}
+
 func TestTornEndIsCut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l")
 	l := open(t, path, Options{})
