@@ -68,7 +68,9 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	}
 	if r.g == nil || r.g.over { // withdrawn meanwhile
 		r.g, r.stopped = nil, true
-		c.stop()
+		if !s.asking() { // else it would stop what was asked for since, which follows the news of the withdrawal
+			c.stop()
+		}
 		return nil
 	}
 	r.g.open = nil
@@ -76,10 +78,11 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	return told
 }
 
-// stop asks the provider to stop what it generates.
+// stop asks the provider to stop what it generates, before anything else is asked for.
 func (c *connection) stop() {
 	if d, ok := c.d.(driver.Canceller); ok {
-		c.s.queue(&op{key: "cancel", send: onCanceller(d)})
+		c.s.ops = slices.Insert(c.s.ops, 0, &op{key: "cancel", send: onCanceller(d)})
+		c.s.signal()
 	}
 }
 

@@ -65,6 +65,62 @@ func (k *kit) soon(ok func() bool) bool {
 	return true
 }
 
+func withdrawnCase(k *kit) {
+	begun := make(chan struct{}, 16) // there are less answers
+	texts := []string{words, "One two three four five.", "Yes."} // short: a provider may insist on saying it
+	k.answer = func(Asked) Reply {
+		begun <- struct{}{}
+		text := texts[0]
+		texts = texts[1:]
+		return Reply{Text: text}
+	}
+	t := k.talk(realtime.SessionOptions{})
+	t.whole(t.generate(nil), words)
+	_, conns := k.d.made()
+	k.needs(is[driver.Canceller](conns[0]), "the provider cannot be told to stop")
+	<-begun
+	ctx, cancel := t.within()
+	defer cancel()
+	go func() {
+		select {
+		case <-begun:
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
+	if g, err := t.s.Generate(ctx, nil); err == nil {
+		g.Interrupt() // the beginning was faster
+	} else {
+		k.check(errors.Is(err, context.Canceled), "Generate: %v", err)
+	}
+	t.whole(t.generate(nil), "Yes.")
+	k.check(len(t.answers) == 0, "what was withdrawn came nevertheless")
+	k.check(len(k.errs()) == 0, "error events: %v", k.errs())
+	k.usage()
+	n := 0
+	for _, e := range eventsOf[*metrics.Realtime](k) {
+		if e.Outcome == metrics.Discarded || e.Outcome == metrics.Interrupted {
+			n++
+		}
+	}
+	k.check(n == 1, "%d answers are booked as not wanted", n)
+}
+
+func incompleteCase(k *kit) {
+	k.answer = func(Asked) Reply { return Reply{Text: words, Status: "incomplete", Reason: "max_output_tokens"} }
+	t := k.talk(realtime.SessionOptions{})
+	a := t.read(t.speak())
+	switch a.status {
+	case realtime.Incomplete, realtime.Failed:
+		told := func() bool { return len(k.errs()) == 1 && k.errs()[0].Recoverable }
+		k.check(a.status == realtime.Incomplete || a.text == "", "the answer failed after %q", a.text)
+		k.check(a.err != nil && k.soon(told), "the answer ended %q: %v; error events: %v", a.status, a.err, k.errs())
+	default: // the provider does not tell
+		k.check(a.status == realtime.Completed && a.err == nil && same(a.text, words), "the answer ended %q: %v, and was %q", a.status, a.err, a.text)
+	}
+	k.usage()
+}
+
 func truncatedCase(k *kit) {
 	k.needs(k.caps.Truncation, "the provider cannot cut answers")
 	k.needs(k.caps.AudioOutput, "the model does not speak")

@@ -3,6 +3,7 @@ package realtimetest
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -54,6 +55,34 @@ func toolCase(k *kit) {
 	asked := k.last()
 	k.check(asked.Last().Role == "output" && strings.Contains(asked.Last().Text, "clear"), "the provider knows %q", asked.texts())
 	k.check(len(k.errs()) == 0, "error events: %v", k.errs())
+	k.usage()
+}
+
+func twoCallsCase(k *kit) {
+	k.answer = func(a Asked) Reply {
+		if count(a, "output") > 0 {
+			return Reply{Text: "Yes."}
+		}
+		return Reply{Text: words, Calls: []llm.ToolCall{{Name: tool.Name, Arguments: `{"location":"Paris"}`}, {Name: tool.Name, Arguments: `{"location":"Oslo"}`}}}
+	}
+	t := k.talk(realtime.SessionOptions{Tools: []llm.ToolSpec{tool}})
+	a := t.read(t.speak())
+	k.check(a.err == nil && same(a.text, words) && len(a.calls) == 2, "the answer was %+v", a)
+	know := t.s.Context()
+	for i, c := range a.calls {
+		k.check(strings.Contains(c.Arguments, []string{"Paris", "Oslo"}[i]) && c.CallID != a.calls[1-i].CallID, "call %d was %+v", i, c)
+		know.Add(&chat.FunctionCallOutput{CallID: c.CallID, Name: c.Name, Output: fmt.Sprintf(`{"degrees":%d}`, 20+i)})
+	}
+	t.update(know)
+	if k.caps.AutoToolReply {
+		t.whole(t.next(), "Yes.")
+	} else {
+		t.whole(t.generate(nil), "Yes.")
+	}
+	t.whole(t.speak(), "Yes.")
+	k.check(len(t.answers) == 0, "the model answered more than once")
+	asked := k.last()
+	k.check(count(asked, "output") == 2, "the provider knows %q", asked.texts())
 	k.usage()
 }
 

@@ -266,11 +266,17 @@ func mutants() map[string]found {
 		"repeats usage":                    {mutant{more: repeated}, []string{"usage repeated", "double final"}},
 		"answers what is committed":        {mutant{skips: map[string]bool{"Commit": true}}, []string{"client turns"}},
 		"clears nothing":                   {mutant{skips: map[string]bool{"Clear": true}}, []string{"client clears"}},
-		"forgets what was asked for":       {mutant{event: events(func(e *driver.ResponseCreated) { e.RequestID = "" })}, []string{"asked", "asked twice"}},
+		"forgets what was asked for":       {mutant{event: events(func(e *driver.ResponseCreated) { e.RequestID = "" })}, []string{"asked", "asked twice", "withdrawn"}},
 		"drops instructions of one answer": {mutant{generate: func(r *driver.Request) { r.Instructions = "" }}, []string{"asked"}},
 		"heeds no tool choice":             {mutant{generate: func(r *driver.Request) { r.ToolChoice = nil }}, []string{"no tools"}},
 		"tells of no connection":           {mutant{quiet: true}, []string{"connections", "refused once"}},
-		"loses arguments":                  {mutant{event: events(func(e *driver.ToolCall) { e.Call.Arguments = "" })}, []string{"tool call"}},
+		"mixes calls up":                   {mutant{event: events(func(e *driver.ToolCall) { e.Call.CallID = "call" })}, []string{"words and two calls"}},
+		"takes short answers for failures": {mutant{event: events(func(e *driver.ResponseDone) {
+			if e.Status == driver.Incomplete {
+				e.Status = driver.Failed
+			}
+		})}, []string{"incomplete"}},
+		"loses arguments": {mutant{event: events(func(e *driver.ToolCall) { e.Call.Arguments = "" })}, []string{"tool call"}},
 		"loses outputs": {mutant{add: func(items []driver.Item) []driver.Item {
 			for i, it := range items {
 				if o, ok := it.Item.(*chat.FunctionCallOutput); ok {

@@ -118,6 +118,9 @@ func reconnectInTurnCase(k *kit) {
 	}
 	t.whole(g, words)
 	t.heardIt(1)
+	for _, x := range k.last().Turns {
+		k.check(x.Role != "user" || x.Audio <= k.h.Speech.Duration()+2*time.Second, "%v were said, and %v heard", k.h.Speech.Duration(), x.Audio)
+	}
 	k.check(len(k.errs()) == 0, "error events: %v", k.errs())
 	k.usage()
 }

@@ -119,7 +119,7 @@ func asked(a scripted.Asked) realtimetest.Asked {
 
 func replied(r realtimetest.Reply) scripted.Reply {
 	out := scripted.Reply{Text: r.Text, Calls: r.Calls, Status: driver.Status(r.Status)}
-	if r.Status == "failed" {
+	if r.Status != "" {
 		out.Err = &model.Error{Kind: model.KindProtocol, Provider: "scripted", Op: "respond"}
 	}
 	return out
