@@ -66,7 +66,7 @@ func (k *kit) soon(ok func() bool) bool {
 }
 
 func withdrawnCase(k *kit) {
-	begun := make(chan struct{}, 16) // there are less answers
+	begun := make(chan struct{}, 16)                             // there are less answers
 	texts := []string{words, "One two three four five.", "Yes."} // short: a provider may insist on saying it
 	k.answer = func(Asked) Reply {
 		begun <- struct{}{}

@@ -67,6 +67,10 @@ func twoCallsCase(k *kit) {
 	}
 	t := k.talk(realtime.SessionOptions{Tools: []llm.ToolSpec{tool}})
 	a := t.read(t.speak())
+	for len(a.calls) < 2 && a.err == nil { // some providers make an answer of each
+		b := t.read(t.next())
+		a.text, a.calls, a.err = a.text+b.text, append(a.calls, b.calls...), b.err
+	}
 	k.check(a.err == nil && same(a.text, words) && len(a.calls) == 2, "the answer was %+v", a)
 	know := t.s.Context()
 	for i, c := range a.calls {
