@@ -437,3 +437,20 @@ func TestRequestsWaitForEachOther(t *testing.T) {
 		}
 	})
 }
+
+// The news that an answer began which is no longer wanted comes late, and must not stop the next one.
+func TestAWithdrawnRequestDoesNotStopTheNext(t *testing.T) {
+	o := &scripted.Options{Latency: 100 * time.Millisecond, Replies: []scripted.Reply{{Text: "One."}, {Text: "Two."}}}
+	run(t, o, nil, func(k *talk) {
+		ctx, cancel := context.WithTimeout(k.Context(), 50*time.Millisecond)
+		defer cancel()
+		if _, err := k.s.Generate(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
+			k.Error(err)
+		}
+		if a := k.generate(nil); a.text != "Two." || a.err != nil {
+			k.Error(a)
+		}
+		time.Sleep(time.Second)
+		k.expect("accounts", k.accounts(), "resp_0_1 discarded true", "resp_0_3 delivered false")
+	})
+}
