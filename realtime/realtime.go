@@ -4,7 +4,8 @@
 // A Session outlives its connections. It keeps its present state (instructions, tools, the conversation) and
 // connects again with it when a connection breaks, grows too old or cannot take a change, and when another
 // model takes over; what the user said and the model may not have heard is sent again. It waits for
-// acknowledgements, drops what comes late, and reports usage and errors through its context.
+// acknowledgements, drops what comes late, and reports usage and errors through its context. What a provider that bills
+// tokens does not state of an answer is estimated by what it stated for others (metrics.Estimated).
 package realtime
 
 import (

@@ -216,6 +216,9 @@ func TestEventsAndErrors(t *testing.T) {
 			f.event(&seen, e)
 		}
 	}
+	refused := &metrics.Connection{Header: metrics.Header{ID: "refused", Outcome: metrics.Failed, Metadata: metrics.Metadata{ModelProvider: "acme", ModelName: "m1"}},
+		Kind: "llm", AcquireTime: time.Hour}
+	f.event(&seen, refused)              // which nobody got
 	again := events("", "acme", "m1")[2] // the TTS
 	again.Head().ID = "2"
 	f.event(&seen, again)
