@@ -107,8 +107,12 @@ type RealtimeCompression struct {
 // that names the environment variable.
 //
 // The model has no way to stop an answer but the user's voice: what is interrupted otherwise goes on, unheard,
-// until the next request. Tools, and whether they may be called, are changed by a new connection, which resumes
-// the conversation. A text that is asked for instead of speech is the transcript of speech.
+// until the next request. It remembers all that it said, heard or not, and what is added comes last. Tools,
+// whether they may be called, and on Vertex AI instructions, are changed by a new connection, which resumes the
+// conversation. A text that is asked for instead of speech is the transcript of speech, and costs as much.
+//
+// Usage is stated for turns of Google's, mostly at their end. At AI Studio a turn goes on behind the outputs of
+// tools: what an answer with calls costs is part of what the next one does.
 //
 // Protocol: https://ai.google.dev/api/live
 func NewRealtime(o *RealtimeOptions) (*realtime.Model, error) {

@@ -11,10 +11,8 @@ import (
 type liveMessage struct {
 	SetupComplete *struct{}      `json:"setupComplete"`
 	Content       *serverContent `json:"serverContent"`
-	ToolCall      *struct {
-		Calls []*functionCall `json:"functionCalls"`
-	} `json:"toolCall"`
-	Cancellation *struct {
+	ToolCall      *liveToolCall  `json:"toolCall"`
+	Cancellation  *struct {
 		IDs []string `json:"ids"`
 	} `json:"toolCallCancellation"`
 	Usage  *liveUsage `json:"usageMetadata"`
@@ -28,6 +26,10 @@ type liveMessage struct {
 	VoiceActivity *struct {
 		Type string `json:"voiceActivityType"`
 	} `json:"voiceActivity"`
+}
+
+type liveToolCall struct {
+	Calls []*functionCall `json:"functionCalls"`
 }
 
 type serverContent struct {

@@ -1,4 +1,4 @@
-// Package googlebox is the sandbox of Google's protocols: Gemini, Speech-to-Text, and access tokens.
+// Package googlebox is the sandbox of Google's protocols: Gemini, Gemini Live, Speech-to-Text, and access tokens.
 package googlebox
 
 import (
