@@ -155,6 +155,7 @@ func (s *Session) open() (*connection, error) {
 	s.unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, s.conn.Timeout)
 	defer cancel()
+	began := time.Now()
 	d, err := m.dial(ctx, setup)
 	if err != nil {
 		if setup.Resume != nil && !unreachable(err) {
@@ -169,7 +170,7 @@ func (s *Session) open() (*connection, error) {
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	s.mu.Lock()
 	defer s.unlock()
-	s.connected(c)
+	s.connected(c, began)
 	return c, nil
 }
 
@@ -197,12 +198,15 @@ func unreachable(err error) bool {
 	return errors.As(err, &e) && (e.Kind == model.KindConnection || e.Kind == model.KindTimeout)
 }
 
-// connected has the session go on over c.
-func (s *Session) connected(c *connection) {
+// connected has the session go on over c, which was asked for at began.
+func (s *Session) connected(c *connection, began time.Time) {
 	if a, ok := c.d.(driver.Connected); ok {
 		e := &metrics.Realtime{Header: c.m.header(metrics.Measured), TTFT: metrics.NoOutput, Acquired: true}
 		e.AcquireTime, e.ConnectionReused = a.Acquired()
 		s.record(e)
+		if made := began.Add(e.AcquireTime); !e.ConnectionReused && made.Before(c.began) {
+			c.began = made // the provider counts from here, and not from when it has taken what a session begins with
+		}
 	}
 	c.billed = c.began
 	if d := c.m.caps.MaxAge; d > 0 {

@@ -391,6 +391,24 @@ func TestTimeOfConnectionsIsBooked(t *testing.T) {
 	})
 }
 
+// A provider counts from when a connection was made, which may take a while to take what a session begins with.
+func TestTimeOfOpeningsIsBooked(t *testing.T) {
+	c := scripted.All
+	c.BilledByTime = true
+	o := &scripted.Options{Capabilities: &c, Acquire: &scripted.Acquire{Took: 300 * time.Millisecond, Opening: 2 * time.Second}}
+	run(t, o, nil, func(k *talk) {
+		time.Sleep(5 * time.Second)
+		must(k, k.s.Close())
+		var booked time.Duration
+		for _, e := range modeltest.Events[*metrics.Realtime](&k.log) {
+			booked += e.SessionDuration
+		}
+		if billed := k.script.Ledger().Time; booked != billed || booked < 4*time.Second {
+			k.Errorf("booked %v of %v", booked, billed)
+		}
+	})
+}
+
 func TestAStuckGenerationEndsItsConnection(t *testing.T) {
 	o := &scripted.Options{Replies: []scripted.Reply{{Open: true}, {Text: "Yes."}}}
 	run(t, o, nil, func(k *talk) {

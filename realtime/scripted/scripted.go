@@ -82,6 +82,9 @@ var All = driver.Capabilities{
 type Acquire struct {
 	Took   time.Duration
 	Reused bool
+	// Opening passes between that and the time at which the connection takes input. If it is set, both take their
+	// time, else neither does.
+	Opening time.Duration
 }
 
 // Asked is what a response answers.
@@ -236,12 +239,14 @@ func (r *Realtime) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, e
 		}
 		return nil, f.error(r.o.Info)
 	}
-	if err := ctx.Err(); err != nil {
+	opening, err := r.o.Acquire.pass(ctx)
+	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := newConn(r, n, s)
+	c.began = c.began.Add(-opening)
 	r.conns = append(r.conns, c)
 	r.ledger.Dials++
 	r.ledger.Open++
@@ -258,6 +263,21 @@ func (r *Realtime) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, e
 		return connected{c, *a}, nil
 	}
 	return c, nil
+}
+
+// pass lets the time of a connection's opening pass, and returns that since it was made.
+func (a *Acquire) pass(ctx context.Context) (time.Duration, error) {
+	if a == nil || a.Opening == 0 {
+		return 0, ctx.Err()
+	}
+	t := time.NewTimer(a.Took + a.Opening)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return a.Opening, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 }
 
 // fault is the fault that strikes connection n now.
