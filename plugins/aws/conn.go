@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -32,14 +33,15 @@ type conversation struct {
 	client *wire.Client
 	str    *stream
 	prompt string
-	mic    string        // name of the content that is the user's audio
-	stop   chan struct{} // closed by Close
+	mic    string          // name of the content that is the user's audio
+	life   context.Context // ends with Close
+	die    context.CancelFunc
 	once   sync.Once
 	wg     sync.WaitGroup
 
-	out  sync.Mutex // held while a content, or a piece of audio, is sent
-	fed  time.Time  // when audio was last sent; of silence, when it was due
-	live bool       // the user's audio has begun
+	out  chan struct{} // size 1: held while a content, or a piece of audio, is sent
+	fed  time.Time     // when audio was last sent; of silence, when it was due
+	live bool          // the user's audio has begun
 
 	mu      sync.Mutex
 	last    string          // what the user said or wrote, if it was not answered
@@ -50,7 +52,7 @@ type conversation struct {
 	busy    bool            // an answer goes on
 
 	queue queue        // of events to be told
-	in    chan arrival // size 64; the service waits while it is full
+	in    chan arrival // size 64; the service waits while it is full. Closed at the end
 	turn  turn         // of the goroutine that calls Next
 	over  error        // likewise: why nothing more comes
 }
@@ -88,15 +90,16 @@ func (q *queue) take() (e driver.Event) {
 	return e
 }
 
-// ask is a text that asks for an answer.
+// ask is a text that asks for an answer; "" leaves it to what was said last.
 type ask struct{ id, text string }
 
 func newConversation(d *converser, client *wire.Client, s *stream) *conversation {
 	c := &conversation{
-		d: d, client: client, str: s, prompt: metrics.NewID("prompt_"), mic: metrics.NewID("content_"), stop: make(chan struct{}),
+		d: d, client: client, str: s, prompt: metrics.NewID("prompt_"), mic: metrics.NewID("content_"), out: make(chan struct{}, 1),
 		written: map[string]bool{}, calls: map[string]bool{},
 		queue: queue{wake: make(chan struct{}, 1)}, in: make(chan arrival, 64),
 	}
+	c.life, c.die = context.WithCancel(context.Background())
 	c.turn.c = c
 	return c
 }
@@ -141,12 +144,16 @@ func (c *conversation) open(ctx context.Context, s *driver.Setup) error {
 
 // listen takes what the service says, until its end.
 func (c *conversation) listen() {
+	defer close(c.in)
 	for {
 		event, err := c.str.receive(context.Background()) // which ends with the stream
 		select {
 		case c.in <- arrival{event, err}:
-		case <-c.stop:
-			return
+		case <-c.life.Done():
+			select {
+			case c.in <- arrival{event, err}:
+			default: // nobody wants it any more
+			}
 		}
 		if err != nil {
 			return
@@ -164,11 +171,9 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 			return nil, c.over
 		}
 		select {
-		case a := <-c.in:
-			c.arrived(ctx, a)
+		case a, more := <-c.in:
+			c.arrived(ctx, a, more)
 		case <-c.queue.wake:
-		case <-c.stop:
-			c.rest(ctx, c.client.Error(model.KindConnection, "receive", net.ErrClosed))
 		case <-ctx.Done():
 			c.rest(ctx, context.Cause(ctx))
 		}
@@ -176,9 +181,12 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 }
 
 // arrived deals with what came.
-func (c *conversation) arrived(ctx context.Context, a arrival) {
+func (c *conversation) arrived(ctx context.Context, a arrival, more bool) {
 	err := a.err
-	if err == nil {
+	switch {
+	case !more:
+		err = c.client.Error(model.KindConnection, "receive", net.ErrClosed)
+	case err == nil:
 		err = c.turn.take(ctx, a.event)
 	}
 	if err != nil {
@@ -190,8 +198,8 @@ func (c *conversation) arrived(ctx context.Context, a arrival) {
 func (c *conversation) rest(ctx context.Context, why error) {
 	for c.over == nil {
 		select {
-		case a := <-c.in:
-			if a.err == nil && c.turn.take(ctx, a.event) == nil {
+		case a, more := <-c.in:
+			if more && a.err == nil && c.turn.take(ctx, a.event) == nil {
 				continue
 			}
 		default:
@@ -200,6 +208,18 @@ func (c *conversation) rest(ctx context.Context, why error) {
 		c.over = why
 	}
 }
+
+// hold waits until nobody else is in the middle of sending.
+func (c *conversation) hold(ctx context.Context) error {
+	select {
+	case c.out <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *conversation) release() { <-c.out }
 
 // event sends an event.
 func (c *conversation) event(ctx context.Context, o object) error {
@@ -228,32 +248,33 @@ func (c *conversation) content(ctx context.Context, start object, name, piece, c
 
 // text sends a text.
 func (c *conversation) text(ctx context.Context, role, text string, interactive bool) error {
-	c.out.Lock()
-	defer c.out.Unlock()
+	if err := c.hold(ctx); err != nil {
+		return err
+	}
+	defer c.release()
 	name := metrics.NewID("content_")
 	return c.content(ctx, c.start(name, "TEXT", role, interactive, "textInputConfiguration", object{"mediaType": "text/plain"}), name, "textInput", text)
 }
 
 // breathe sends silence when no audio comes, until the end of the connection.
 func (c *conversation) breathe() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	t := time.NewTicker(chunk)
 	defer t.Stop()
 	quiet := make([]int16, audio.SamplesIn(chunk, inputRate))
 	for {
 		select {
 		case <-t.C:
-		case <-c.stop:
+		case <-c.life.Done():
 			return
 		}
-		c.out.Lock()
-		var err error
-		for err == nil && time.Since(c.fed) > lag {
-			c.fed = c.fed.Add(chunk)
-			err = c.push(ctx, quiet)
+		err := c.hold(c.life)
+		if err == nil {
+			for err == nil && time.Since(c.fed) > lag {
+				c.fed = c.fed.Add(chunk)
+				err = c.push(context.Background(), quiet) // a write ends with the stream; its context would end that
+			}
+			c.release()
 		}
-		c.out.Unlock()
 		if err != nil {
 			return // whoever reads learns of it
 		}
@@ -262,8 +283,10 @@ func (c *conversation) breathe() {
 
 // Push implements driver.Conn.
 func (c *conversation) Push(ctx context.Context, f audio.Frame) error {
-	c.out.Lock()
-	defer c.out.Unlock()
+	if err := c.hold(ctx); err != nil {
+		return err
+	}
+	defer c.release()
 	c.fed = time.Now()
 	return c.push(ctx, f.Data)
 }
@@ -303,8 +326,10 @@ func (c *conversation) output(ctx context.Context, o *chat.FunctionCallOutput) e
 	c.mu.Lock()
 	delete(c.calls, o.CallID)
 	c.mu.Unlock()
-	c.out.Lock()
-	defer c.out.Unlock()
+	if err := c.hold(ctx); err != nil {
+		return err
+	}
+	defer c.release()
 	name := metrics.NewID("content_")
 	return c.content(ctx, c.start(name, "TOOL", "TOOL", false, "toolResultInputConfiguration", object{
 		"toolUseId": o.CallID, "type": "TEXT", "textInputConfiguration": object{"mediaType": "text/plain"},
@@ -316,10 +341,7 @@ func (c *conversation) Generate(ctx context.Context, r *driver.Request) error {
 	if !c.d.writes {
 		return driver.ErrUnsupported
 	}
-	c.mu.Lock()
-	text := asked(r, c.last)
-	c.mu.Unlock()
-	return c.ask(ctx, ask{r.ID, text})
+	return c.ask(ctx, ask{r.ID, asked(r)})
 }
 
 // ask has the model answer a text, when it has no other answer to give.
@@ -330,15 +352,17 @@ func (c *conversation) ask(ctx context.Context, a ask) error {
 		c.mu.Unlock()
 		return nil
 	}
-	c.write(a)
+	text := c.write(a)
 	c.mu.Unlock()
-	return c.text(ctx, user, a.text, true)
+	return c.text(ctx, user, text, true)
 }
 
-// write notes a text that is about to be sent. With the lock.
-func (c *conversation) write(a ask) {
+// write is the text that is to be sent now. With the lock.
+func (c *conversation) write(a ask) string {
+	text := cmp.Or(a.text, c.last, goOn)
 	c.asked = append(c.asked, a.id)
-	c.written[a.text] = true
+	c.written[text] = true
+	return text
 }
 
 // begins notes that an answer begins, and returns the request that it is for.
@@ -346,14 +370,15 @@ func (c *conversation) begins() (request string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.busy, c.last = true, ""
+	clear(c.written)
 	if len(c.asked) > 0 {
 		request, c.asked = c.asked[0], c.asked[1:]
 	}
 	return request
 }
 
-// ended notes that an answer is over, and asks for the next one that waits.
-func (c *conversation) ended(ctx context.Context) error {
+// askNext notes that an answer is over, and asks for the next one that waits.
+func (c *conversation) askNext(ctx context.Context) error {
 	c.mu.Lock()
 	c.busy = false
 	if len(c.waiting) == 0 || len(c.asked) > 0 {
@@ -362,9 +387,9 @@ func (c *conversation) ended(ctx context.Context) error {
 	}
 	a := c.waiting[0]
 	c.waiting = c.waiting[1:]
-	c.write(a)
+	text := c.write(a)
 	c.mu.Unlock()
-	return c.text(ctx, user, a.text, true)
+	return c.text(ctx, user, text, true)
 }
 
 // put tells an event to whoever calls Next, now or soon.
@@ -373,18 +398,15 @@ func (c *conversation) put(e driver.Event) { c.queue.add(e) }
 // Acquired implements driver.Connected.
 func (c *conversation) Acquired() (took time.Duration, reused bool) { return c.str.Acquired() }
 
-// Close implements driver.Conn. It takes leave, for which it waits a quarter of a second at the most.
+// Close implements driver.Conn. It takes leave, which a service that reads nothing holds up by a quarter of a
+// second.
 func (c *conversation) Close() error {
 	c.once.Do(func() {
-		close(c.stop)
+		c.die()
 		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
-		leave := context.AfterFunc(ctx, func() { c.str.Abort(net.ErrClosed) }) // also of what holds the lock
-		c.out.Lock()
 		if c.live {
 			_ = c.leave(ctx)
 		}
-		c.out.Unlock()
-		leave()
 		cancel()
 	})
 	err := c.str.Close()
@@ -393,6 +415,10 @@ func (c *conversation) Close() error {
 }
 
 func (c *conversation) leave(ctx context.Context) error {
+	if err := c.hold(ctx); err != nil {
+		return err
+	}
+	defer c.release()
 	for _, o := range []object{
 		{"contentEnd": object{"promptName": c.prompt, "contentName": c.mic}},
 		{"promptEnd": object{"promptName": c.prompt}}, {"sessionEnd": object{}},

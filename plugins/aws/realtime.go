@@ -155,6 +155,7 @@ func (d *converser) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, 
 	}
 	c := newConversation(d, &client, str)
 	if err := c.open(ctx, s); err != nil {
+		err = str.why(ctx, err)
 		_ = c.Close()
 		return nil, err
 	}

@@ -1,7 +1,9 @@
 package aws
 
 import (
+	"net/http"
 	"testing"
+	"testing/synctest"
 
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/stage"
@@ -19,14 +21,30 @@ func made(t testing.TB, box *sandbox.Server, o RealtimeOptions) *converser {
 	return d
 }
 
+// inMemory is a sandbox, and the client that reaches it, on the virtual time of a bubble.
+func inMemory(t testing.TB) (*sandbox.Server, *http.Client) {
+	t.Helper()
+	box, dial := sandbox.InMemory(t)
+	tr := &http.Transport{DialContext: dial, Protocols: &http.Protocols{}}
+	tr.Protocols.SetHTTP2(true)
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(func() {
+		_ = box.Close()
+		tr.CloseIdleConnections()
+	})
+	return box, &http.Client{Transport: tr}
+}
+
 func TestRealtimeConformance(t *testing.T) {
-	t.Parallel()
 	never := "the service has no answers that fail: it ends the connection"
-	realtimetest.Run(t, realtimetest.Harness{
+	h := realtimetest.Harness{
 		Start: func(t testing.TB, s realtimetest.Scene) realtimetest.Provider {
-			box := sandbox.Start(t, s.Plan)
+			box, client := inMemory(t)
+			box.Plan(s.Plan)
 			novabox.Converse(box, novabox.Options{Talk: stage.Talk(s)})
-			return realtimetest.Provider{Driver: made(t, box, RealtimeOptions{}), Served: func() realtimetest.Served {
+			d := made(t, box, RealtimeOptions{})
+			d.HTTP = client
+			return realtimetest.Provider{Driver: d, Served: func() realtimetest.Served {
 				return realtimetest.Served{Billed: box.Ledger.Billed(), Stated: box.Ledger.Stated(), Dials: box.Dials(), Open: box.Open()}
 			}}
 		},
@@ -35,5 +53,11 @@ func TestRealtimeConformance(t *testing.T) {
 			"failed once": never, "failed always": never, "text only": "the model always speaks",
 			"reconnect in a turn": "the service tells that the user speaks when it has understood him",
 		},
-	})
+	}
+	for _, c := range realtimetest.Cases() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { c.Run(t, h) })
+		})
+	}
 }

@@ -158,13 +158,10 @@ func shorten(text string, size int) string {
 	return text
 }
 
-// asked is what asks for an answer.
-func asked(r *driver.Request, last string) string {
-	switch {
-	case r.Instructions != "":
-		return "(" + strings.TrimSpace(r.Instructions) + ")"
-	case last != "":
-		return last
+// asked is what asks for an answer; "" for one without instructions of its own.
+func asked(r *driver.Request) string {
+	if text := strings.TrimSpace(r.Instructions); text != "" {
+		return "(" + text + ")"
 	}
-	return goOn
+	return ""
 }

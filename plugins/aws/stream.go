@@ -35,6 +35,8 @@ const (
 	streamType = "application/vnd.amazon.eventstream"
 	// streamHash stands for the hash of a body whose messages are signed one by one.
 	streamHash = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
+	// lastWords is how long the service may explain itself after it took no more.
+	lastWords = 250 * time.Millisecond
 )
 
 // open begins a signed stream.
@@ -88,7 +90,10 @@ func (s *stream) send(ctx context.Context, event []byte) error {
 // sendEnd says that no more will be sent.
 func (s *stream) sendEnd(ctx context.Context) error {
 	defer s.CloseSend()
-	return s.sendSigned(ctx, nil)
+	if err := s.sendSigned(ctx, nil); err != nil {
+		return err
+	}
+	return s.Write(ctx, nil) // which is taken when all before it is on its way
 }
 
 func (s *stream) sendSigned(ctx context.Context, frame []byte) error {
@@ -129,6 +134,25 @@ func (s *stream) receive(ctx context.Context) (event []byte, err error) {
 		return err
 	})
 	return event, err
+}
+
+// why is the service's reason for wanting no more, if a send failed with err and nobody else reads. It gets a moment
+// to say so.
+func (s *stream) why(ctx context.Context, err error) error {
+	var e *model.Error
+	if ctx.Err() != nil || !errors.As(err, &e) || e.Kind != model.KindConnection {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	for {
+		if _, reason := s.receive(ctx); reason != nil {
+			if errors.As(reason, &e) && e.Kind == model.KindStatus {
+				return reason
+			}
+			return err
+		}
+	}
 }
 
 func header(m eventstream.Message, name string) string {

@@ -281,7 +281,7 @@ func (t *turn) over(ctx context.Context, end driver.Status) error {
 	}
 	t.c.put(&driver.ResponseDone{ResponseID: t.id, Status: end, Usage: t.usage.close()})
 	t.id, t.msg = "", ""
-	return t.c.ended(ctx)
+	return t.c.askNext(ctx)
 }
 
 // flush tells of what was used and not told.

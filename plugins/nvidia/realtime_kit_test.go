@@ -62,7 +62,11 @@ func TestRealtimeConformance(t *testing.T) {
 			t.Cleanup(func() { _ = box.Close() })
 			box.Plan(s.Plan)
 			nvidiabox.Converse(box, "", nvidiabox.ConverseOptions{Talk: reads(stage.Talk(s))})
-			return realtimetest.Provider{Driver: dialled{made(t, box, RealtimeOptions{}), dial}, Served: stage.Served(box)}
+			return realtimetest.Provider{Driver: dialled{made(t, box, RealtimeOptions{}), dial}, Served: func() realtimetest.Served {
+				served := stage.Served(box)()
+				served.Open += box.Open() // until it is billed
+				return served
+			}}
 		},
 		Speech: speech(), Text: sandbox.EarText, Secret: sandbox.DefaultKey,
 		Skip: map[string]string{

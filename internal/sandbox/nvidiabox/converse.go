@@ -112,7 +112,8 @@ func (t *converser) serve(in *sandbox.Inbox) {
 		return
 	}
 	defer t.enc.Close()
-	began := time.Now()
+	began, end := time.Now(), t.c.Begin() // open until it is billed
+	defer end()
 	defer func() {
 		t.over()
 		e := &metrics.Realtime{SessionDuration: time.Since(began)}

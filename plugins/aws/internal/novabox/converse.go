@@ -45,7 +45,7 @@ func Converse(s *sandbox.Server, o Options) {
 		}
 		return func([]byte) {}, func(d *sandbox.Duplex) {
 			t := &conversation{o: o, c: c, d: d, signer: g, model: c.R.PathValue("model"), open: map[string]*content{}, calls: map[string]string{},
-				id: metrics.NewID("completion_"), session: metrics.NewID("session_")}
+				bolt: make(bolt, 1), id: metrics.NewID("completion_"), session: metrics.NewID("session_")}
 			t.ear = sandbox.Ear{Rate: inputRate, Text: o.Ear, Understand: c.Understand}
 			t.serve()
 		}
@@ -64,7 +64,7 @@ type conversation struct {
 	prompt string
 	wg sync.WaitGroup // of answers
 
-	sync.Mutex     // also held while something is sent that belongs together
+	bolt           // also held while something is sent that belongs together
 	started, ended bool
 	over           bool // nothing is to be sent any more
 	system         string
@@ -81,6 +81,15 @@ type conversation struct {
 	total          tally
 	owed           tally // was used and not told
 }
+
+// bolt is a lock whose wait lets the time of a bubble pass.
+type bolt chan struct{} // size 1
+
+// Lock implements sync.Locker.
+func (b bolt) Lock() { b <- struct{}{} }
+
+// Unlock implements sync.Locker.
+func (b bolt) Unlock() { <-b }
 
 // content is one that the client began.
 type content struct {
