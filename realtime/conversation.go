@@ -22,6 +22,14 @@ func (c conversation) index(id string) int {
 
 func (c conversation) has(id string) bool { return c.index(id) >= 0 }
 
+// answers reports whether there is an output of the call.
+func (c conversation) answers(callID string) bool {
+	return slices.ContainsFunc(c, func(it chat.Item) bool {
+		o, ok := it.(*chat.FunctionCallOutput)
+		return ok && o.CallID == callID
+	})
+}
+
 // insert puts it behind the item with the id after, or at the end if there is none.
 func (c *conversation) insert(after string, it chat.Item) {
 	i := len(*c)

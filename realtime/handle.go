@@ -67,6 +67,7 @@ func (c *connection) handle(e driver.Event) {
 	case *driver.ToolCall:
 		c.call(e)
 	case *driver.ToolCallsCancelled:
+		c.forgetCalls(e.CallIDs)
 		s.tell(&ToolCallsCancelled{CallIDs: e.CallIDs})
 	case *driver.ResponseDone:
 		c.done(e)
@@ -153,10 +154,13 @@ func (c *connection) learn(it chat.Item) bool {
 	return true
 }
 
-// leftover notes an item of a response that nobody wants. The next UpdateContext removes it.
+// leftover notes an item of a response that nobody wants. The next UpdateContext removes it; a call is dropped at once.
 func (c *connection) leftover(it chat.Item) {
 	if id := it.Head().ID; id != "" && !c.has.conv.has(id) {
 		c.has.conv.insert("", it)
+		if _, ok := it.(*chat.FunctionCall); ok {
+			c.s.reconcile()
+		}
 	}
 }
 
@@ -181,6 +185,14 @@ func (c *connection) place(id string) (after string, ok bool) {
 		}
 	}
 	return after, true
+}
+
+// forgetCalls forgets calls that the provider does not want any more, and nobody else.
+func (c *connection) forgetCalls(ids []string) {
+	c.has.conv = slices.DeleteFunc(c.has.conv, func(it chat.Item) bool {
+		call, ok := it.(*chat.FunctionCall)
+		return ok && slices.Contains(ids, call.CallID) && !c.s.want.conv.has(call.ID)
+	})
 }
 
 // learnUser puts what the user said into the conversation, where he stopped to speak, if it is not there.

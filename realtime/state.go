@@ -127,13 +127,33 @@ func (s *Session) UpdateToolChoice(ctx context.Context, choice llm.ToolChoice) e
 // UpdateContext makes c, without instructions, the conversation: items that are new are created, items that
 // are gone are deleted, and messages whose text changed are replaced. Ids are those of ItemAdded, Message.ID
 // and Call.ItemID where the model made the item. What the model has put into the conversation and the caller
-// cannot know yet stays: what the user just said, and what belongs to a generation that goes on.
+// cannot know yet stays: what the user just said, what belongs to a generation that goes on, and calls that were
+// not dropped with DropCalls.
 //
 // Models without MutableContext are told outputs of tools only. New messages wait for a new connection,
 // which is made when it is quiet; the rest is left to the next one.
 func (s *Session) UpdateContext(ctx context.Context, c *chat.Context) error {
 	items := itemsOf(c)
 	return s.update(ctx, "update context", func() { s.setConversation(items) })
+}
+
+// DropCalls says that nobody will execute these calls. The model forgets them; one that cannot is told that they were
+// cancelled, so that it does not wait for their outputs. Calls that it made in a generation that was interrupted before
+// are dropped without being told.
+func (s *Session) DropCalls(callIDs ...string) {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.usable() != nil {
+		return
+	}
+	was := len(s.want.conv)
+	s.want.conv = slices.DeleteFunc(s.want.conv, func(it chat.Item) bool {
+		call, ok := it.(*chat.FunctionCall)
+		return ok && slices.Contains(callIDs, call.CallID) && !s.want.conv.answers(call.CallID)
+	})
+	if len(s.want.conv) != was {
+		s.reconcile()
+	}
 }
 
 func (s *Session) update(ctx context.Context, op string, change func()) error {
@@ -197,9 +217,9 @@ func (s *Session) forgo(a *ack) {
 // setConversation takes over what the caller wants.
 func (s *Session) setConversation(items conversation) {
 	items = items.adopt(s.want.conv)
-	now := map[string]bool{}
+	now, known := map[string]bool{}, map[string]bool{}
 	for _, it := range items {
-		now[it.Head().ID] = true
+		now[it.Head().ID], known[it.Head().ID] = true, true
 	}
 	after := ""
 	for _, it := range s.want.conv {
@@ -221,11 +241,7 @@ func (s *Session) setConversation(items conversation) {
 			}
 		}
 	}
-	s.known = map[string]bool{}
-	for _, it := range items {
-		s.known[it.Head().ID] = true
-	}
-	s.want.conv = items
+	s.known, s.want.conv = known, items
 }
 
 // protected reports whether it stays although the caller's context lacks it.
@@ -234,8 +250,13 @@ func (s *Session) protected(it chat.Item) bool {
 	if s.known[id] || !s.theirs[id] {
 		return false
 	}
-	if m, ok := it.(*chat.Message); ok && m.Role == chat.User {
-		return true
+	switch it := it.(type) {
+	case *chat.Message:
+		if it.Role == chat.User {
+			return true
+		}
+	case *chat.FunctionCall:
+		return true // until there is an output, or DropCalls
 	}
 	if s.c == nil {
 		return false
@@ -332,6 +353,9 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 		}
 	}
 	var add []driver.Item
+	if !mutable {
+		add = c.withoutOutput(ch.Remove)
+	}
 	after := ""
 	for _, it := range to {
 		id := it.Head().ID
@@ -353,6 +377,24 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 		s.queue(&op{key: "add", items: add, send: func(ctx context.Context, d driver.Conn) error { return d.Add(ctx, add) }})
 	}
 	return acks
+}
+
+// withoutOutput answers those calls among the items that are no longer wanted which nobody has answered: a provider that
+// cannot forget them waits for their outputs.
+func (c *connection) withoutOutput(ids []string) (add []driver.Item) {
+	for _, id := range ids {
+		call, ok := c.has.conv[c.has.conv.index(id)].(*chat.FunctionCall)
+		if !ok || c.has.conv.answers(call.CallID) {
+			continue
+		}
+		out := &chat.FunctionCallOutput{
+			Header: chat.Header{ID: metrics.NewID("item_"), CreatedAt: time.Now()},
+			CallID: call.CallID, Name: call.Name, Output: "The call was cancelled.", IsError: true, NoReply: true,
+		}
+		c.has.conv.place(id, out)
+		add = append(add, newItem(out, id))
+	}
+	return add
 }
 
 // sameWords reports whether a and b differ in white space only.
