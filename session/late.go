@@ -34,6 +34,7 @@ func (k *toolCall) report(id string, out *chat.FunctionCallOutput) {
 		r.late = append(r.late, lateResult{call: k, id: id})
 		r.replySoon()
 	}
+	r.tellModel(act) // a realtime model may be asked by the user before
 }
 
 // replySoon has the agent tell the user about late results in the next quiet moment. There is one such

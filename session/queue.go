@@ -88,6 +88,7 @@ func (r *run) endStep(sp *speech, st *step) {
 // again queues sp for another step.
 func (r *run) again(sp *speech) *step {
 	st := newStep(sp.act)
+	st.owed = true
 	sp.trace(st)
 	sp.step, sp.background = st, false
 	sp.act.line(sp)

@@ -92,9 +92,25 @@ func (c *converser) suits(act *activity) bool {
 	return can.MutableContext && can.MutableInstructions && can.MutableTools
 }
 
-// known is what the agent knows, as a realtime model is told.
+// known is what the agent knows, as a realtime model is told. A model that answers outputs by itself is not to answer
+// those of tools in the background: it is asked in a quiet moment, see replySoon.
 func (act *activity) known() *chat.Context {
-	return act.mind.Copy(&chat.CopyOptions{ExcludeHandoffs: true, ExcludeConfigUpdates: true})
+	c := act.mind.Copy(&chat.CopyOptions{ExcludeHandoffs: true, ExcludeConfigUpdates: true})
+	late := act.r.late
+	if l := act.r.lateReply; l != nil {
+		late = slices.Concat(late, l.results)
+	}
+	for _, l := range late {
+		for it := range c.All() {
+			if o, ok := it.(*chat.FunctionCallOutput); ok && o.CallID == l.id {
+				x := *o
+				x.NoReply = true
+				c.Upsert(&x)
+				break
+			}
+		}
+	}
+	return c
 }
 
 // tellModel tells the realtime model, if there is one, what has changed of act, in the background. On the loop.
@@ -193,7 +209,7 @@ func (c *converser) hear(e realtime.Event) {
 		}
 	case *realtime.Reconnected:
 		r.log.Info("the realtime model goes on over another connection", "model", e.Info.Model, "provider", e.Info.Provider)
-		if e.Cut && r.closing == nil {
+		if e.Cut && r.closing == nil && !r.act.owes() {
 			if _, err := r.generateReply(agent.Reply{}, false); err != nil {
 				r.log.Warn("what was cut off is not said again", "err", err)
 			}
@@ -201,6 +217,16 @@ func (c *converser) hear(e realtime.Event) {
 	case *realtime.Swapping:
 		c.swapping(e)
 	}
+}
+
+// owes reports whether a speech goes on with what its tools do. On the loop.
+func (act *activity) owes() bool {
+	for sp := range act.live {
+		if sp.step.owed && !sp.Interrupted() {
+			return true
+		}
+	}
+	return false
 }
 
 // userStarted takes the model's word that the user speaks: whatever may be interrupted is.

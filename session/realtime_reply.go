@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,13 +47,15 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		}
 		defer context.AfterFunc(st.ctx, g.Interrupt)()
 	}
-	r.ask(func() { st.generation = g })
+	r.ask(func() { st.generation, st.owed = g, false })
 	gen := r.follow(st, g, tools)
+	var round *toolRound
+	defer func() { r.goDo("dropping calls", func() { c.drop(gen, round) }) }()
 	if !sp.await(st.go_) {
 		return nil, nil
 	}
 	began := r.stamp() // what the tools do comes later
-	round := r.newToolRound(sp, st, gen, q.entering)
+	round = r.newToolRound(sp, st, gen, q.entering)
 	if q.choice.Mode != llm.ToolNone {
 		r.goDo("tools", func() { round.run(gen.calls) })
 	} else {
@@ -170,6 +173,26 @@ func (r *run) follow(st *step, g *realtime.Generation, tools *llm.ToolContext) *
 		}
 	})
 	return gen
+}
+
+// drop has the model not wait for the calls of gen that are not made: those that were refused, or came to nothing with
+// their speech. round is nil if none is.
+func (c *converser) drop(gen *generation, round *toolRound) {
+	gen.wait()
+	var made []string
+	if round != nil {
+		<-round.all
+		made = round.started
+	}
+	var left []string
+	for _, call := range gen.called {
+		if !slices.Contains(made, call.CallID) {
+			left = append(left, call.CallID)
+		}
+	}
+	if len(left) > 0 {
+		c.s.DropCalls(left...)
+	}
 }
 
 // failure is err, unless it is a good end or somebody's wish.

@@ -109,7 +109,8 @@ func (r *run) runReply(sp *speech, q replyRequest) error {
 		}
 		// What the tools did is kept although the model or the voice failed beside them.
 		again := false
-		if q, again = r.afterTools(sp, round, q, err != nil); st.rt != nil {
+		// A realtime model's answer that was cut off is taken up again with what its tools did.
+		if q, again = r.afterTools(sp, round, q, err != nil && st.rt == nil); st.rt != nil {
 			again = r.tellOutputs(sp, round, again)
 		}
 		if !again {

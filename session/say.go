@@ -56,6 +56,7 @@ func (r *run) runSay(sp *speech, text iter.Seq[string], o *agent.SayOptions) err
 	r.ask(func() {
 		if !o.NoHistory {
 			r.keepSaid(sp, st, said, "", began, nil)
+			r.tellModel(sp.act)
 		}
 		r.endStep(sp, st)
 	})

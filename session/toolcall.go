@@ -137,6 +137,7 @@ func (r *run) beginCall(k *toolCall) (refusal string, err error) {
 	}
 	r.calls = append(r.calls, k)
 	k.sp.working++
+	k.round.st.owed = true
 	r.watchAway()
 	k.tell(ToolStarted, k.item.CallID, "")
 	if k.tool == nil || len(twins) == 0 {

@@ -38,7 +38,7 @@ type toolRound struct {
 	noReply, noHandoff atomic.Bool
 
 	mu      sync.Mutex
-	started int
+	started []string     // ids of calls
 	results []toolResult // in order of completion
 	kept    int          // of results, what was acted upon
 	over    bool         // nothing is acted upon any more
@@ -62,7 +62,7 @@ func (t *toolRound) run(calls *pipe[llm.ToolCall]) {
 			return // decided, but not begun: it is not executed
 		}
 		t.mu.Lock()
-		t.started++
+		t.started = append(t.started, c.CallID)
 		t.mu.Unlock()
 		k := t.newCall(c)
 		t.r.goDo("tool "+c.Name, k.run)
@@ -112,13 +112,16 @@ func (t *toolRound) keepLate() {
 		}
 		t.r.commit(t.sp.act, res.call, res.output)
 	}
+	if len(late) > 0 {
+		t.r.tellModel(t.sp.act) // a realtime model may wait for them
+	}
 }
 
 func (t *toolRound) empty() bool {
 	<-t.all
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.started == 0
+	return len(t.started) == 0
 }
 
 // result turns what a tool returned into what the model is told.
