@@ -171,6 +171,9 @@ func (r *run) lastWords() {
 		e.close()
 	}
 	if c := r.conv.Load(); c != nil {
+		if reason != ReasonError {
+			c.lastWords()
+		}
 		c.close() // which books what it cost
 	}
 	for _, e := range retired {

@@ -36,13 +36,8 @@ type converser struct {
 	segments map[string]string           // of transcripts, by item
 	times    map[string]chat.TurnMetrics // of what the user said and the model has not written down yet, likewise
 	unnamed  []said                      // by the user, as items that the model did not tell yet
+	turnOver time.Time                   // when the user's last turn was
 	began    int                         // generations that the model began by itself
-}
-
-// said is a turn of the user that the session has ended.
-type said struct {
-	msg   *chat.Message
-	times chat.TurnMetrics // of msg, before hooks had it
 }
 
 // converseFor makes the converser that act needs. When it fails, the old one stays. On the loop.
@@ -79,7 +74,13 @@ func (r *run) converseFor(act *activity, tags metrics.Tags, set setup) error {
 // hangUp closes a converser that is not needed any more.
 func (r *run) hangUp(c *converser) {
 	if c != nil {
-		r.goDo("closing realtime model", c.end)
+		if c.itself && r.act != nil && r.userState == agent.UserSpeaking && !r.hasVAD() {
+			r.userStopped(now()) // nobody else would say so; whoever hears him now says that he speaks
+		}
+		r.goDo("closing realtime model", func() {
+			c.lastWords()
+			c.end()
+		})
 	}
 }
 
@@ -183,9 +184,7 @@ func (c *converser) lost(err error) {
 func (c *converser) hear(e realtime.Event) {
 	r := c.r
 	if r.conv.Load() != c || r.act == nil {
-		if g, ok := e.(*realtime.GenerationCreated); ok {
-			g.Generation.Interrupt()
-		}
+		c.hearLate(e)
 		return
 	}
 	switch e := e.(type) {
@@ -216,6 +215,23 @@ func (c *converser) hear(e realtime.Event) {
 		}
 	case *realtime.Swapping:
 		c.swapping(e)
+	}
+}
+
+// hearLate deals with what a model tells whose place another one has taken: what the user said to it counts. On the loop.
+func (c *converser) hearLate(e realtime.Event) {
+	switch e := e.(type) {
+	case *realtime.GenerationCreated:
+		e.Generation.Interrupt()
+	case *realtime.ItemAdded:
+		if c.r.act != nil && c.owesWords() {
+			c.added(e)
+		}
+	case *realtime.Transcript:
+		if c.r.act != nil {
+			c.transcribed(e)
+			c.r.tellModel(c.r.act)
+		}
 	}
 }
 
@@ -251,6 +267,7 @@ func (c *converser) userStarted() {
 func (c *converser) userStopped(item string) {
 	r := c.r
 	c.stopped = now()
+	c.turnOver = c.stopped
 	if r.hasVAD() {
 		if last := r.heard.lastSpeaking; !last.IsZero() {
 			c.stopped = last
@@ -258,98 +275,10 @@ func (c *converser) userStopped(item string) {
 	} else {
 		r.userStopped(c.stopped)
 	}
-	if item != "" && c.itself {
+	if item != "" && c.itself && c.s.Capabilities().UserTranscription {
 		c.times[item] = chat.TurnMetrics{StartedSpeakingAt: c.started, StoppedSpeakingAt: c.stopped}
 	}
 	r.schedule()
-}
-
-// transcribed tells what the user said, and remembers it where he said it.
-func (c *converser) transcribed(e *realtime.Transcript) {
-	r := c.r
-	times := c.times[e.ItemID]
-	if e.Failed || e.Final {
-		delete(c.times, e.ItemID)
-	}
-	if e.Failed || e.Text == "" && e.Final {
-		return
-	}
-	r.emit(UserInputTranscribed{At: at(now()), Transcript: e.Text, Final: e.Final, Language: e.Language, ItemID: e.ItemID})
-	if r.io.Transcripts != nil {
-		if c.segments[e.ItemID] == "" {
-			c.segments[e.ItemID] = newSegmentID()
-		}
-		r.io.Transcripts.WriteTranscript(Transcript{SegmentID: c.segments[e.ItemID], User: true, Text: e.Text, Final: e.Final})
-	}
-	if !e.Final {
-		return
-	}
-	delete(c.segments, e.ItemID)
-	if r.userState == agent.UserAway {
-		r.setUserState(agent.UserListening, now())
-	} else {
-		r.watchAway()
-	}
-	m := chat.NewMessage(chat.User, e.Text)
-	m.ID, m.CreatedAt, m.Confidence = e.ItemID, e.StartedAt, e.Confidence
-	if m.Metrics = times; !e.StartedAt.IsZero() {
-		m.Metrics.StartedSpeakingAt = e.StartedAt
-	}
-	if !times.StoppedSpeakingAt.IsZero() {
-		delay := max(now().Sub(times.StoppedSpeakingAt), 0)
-		m.Metrics.TranscriptionDelay = &delay
-	}
-	m.Metrics.STT = metadata(c.model, c.s.Info())
-	c.remember(m)
-}
-
-// remember puts what the user said into the history. It replaces what was known of the same item.
-func (c *converser) remember(m *chat.Message) {
-	r := c.r
-	if m.CreatedAt.IsZero() {
-		m.CreatedAt = r.stamp()
-	}
-	if _, known := r.act.mind.ByID(m.ID); known {
-		r.act.mind.Upsert(m)
-		r.s.mu.Lock()
-		r.s.history.Upsert(m)
-		r.s.mu.Unlock()
-		return
-	}
-	r.commit(r.act, m)
-}
-
-// added names what the user said, if the session knows the words and the model does not, and notes when it was said.
-func (c *converser) added(e *realtime.ItemAdded) {
-	r := c.r
-	m, ok := e.Item.(*chat.Message)
-	if !ok || m.Role != chat.User || m.Text() != "" {
-		return
-	}
-	writes := c.s.Capabilities().UserTranscription
-	if c.itself { // which says by this that the turn is over
-		if writes {
-			return
-		}
-		if text := r.heard.takeAll(); text != "" {
-			msg := chat.NewMessage(chat.User, text)
-			msg.ID = m.ID
-			c.remember(msg)
-		}
-		return
-	}
-	if len(c.unnamed) == 0 {
-		return
-	}
-	x := c.unnamed[0]
-	c.unnamed = c.unnamed[1:]
-	switch {
-	case writes:
-		c.times[m.ID] = x.times
-	case x.msg.Text() != "":
-		x.msg.ID = m.ID
-		c.remember(x.msg)
-	}
 }
 
 // begins makes a speech of what the model says by itself.
@@ -364,6 +293,13 @@ func (c *converser) begins(g *realtime.Generation) {
 	if act == nil || act != r.act || r.closing != nil {
 		r.log.Warn("the model's answer is dropped: the agent takes no more speeches")
 		g.Interrupt()
+		if r.closing == nil && c.answered() != nil {
+			r.park(func() { // or nobody answers the user
+				if _, err := r.generateReply(agent.Reply{}, false); err != nil {
+					r.log.Warn("the user is not answered", "err", err)
+				}
+			})
+		}
 		return
 	}
 	if id == "" {
@@ -430,11 +366,15 @@ func (r *run) heardByModel() bool {
 // left to do.
 func (r *run) endHeard(t *userTurn) bool {
 	c := r.conv.Load()
-	if c == nil || c.itself {
+	if c == nil || c.itself || t.ended {
 		return true
 	}
-	x := said{t.msg, t.msg.Metrics}
-	r.ask(func() { c.unnamed = append(c.unnamed, x) })
+	t.ended = true
+	r.ask(func() {
+		c.forgo()
+		c.turnOver = now()
+		c.unnamed = append(c.unnamed, said{t.msg, t.msg.Metrics, r.stamp()})
+	})
 	if err := c.s.Commit(); err != nil {
 		r.log.Warn("the user's turn does not reach the realtime model", "err", err)
 	}

@@ -23,6 +23,7 @@ type userTurn struct {
 	silent  bool      // is remembered, not answered
 	delays  bool      // the times above are known
 	heard   bool      // the answer is
+	ended   bool      // a realtime model knows that it is over
 	timed   bool      // a message has the latency of the answer
 	cutIn   *activity // talks over the user to answer it; nil for an answer that waits for silence
 }
