@@ -98,9 +98,16 @@ func start(t *testing.T, o session.Options) *call {
 
 func startWith(t *testing.T, o session.Options, a *agent.Agent) *call {
 	t.Helper()
+	room := sessiontest.New()
+	return startIn(t, o, a, room, room)
+}
+
+// startIn starts a session over what is made of a room.
+func startIn(t *testing.T, o session.Options, a *agent.Agent, over session.Transport, room *sessiontest.Transport) *call {
+	t.Helper()
 	o.AECWarmup = opt.Off[time.Duration]()
 	o.Logger = slog.New(slog.DiscardHandler)
-	c := &call{Session: session.New(o), t: t, room: sessiontest.New(), changed: make(chan struct{}, 1)}
+	c := &call{Session: session.New(o), t: t, room: room, changed: make(chan struct{}, 1)}
 	session.On(c.Session, func(e session.Event) {
 		c.mu.Lock()
 		c.events = append(c.events, e)
@@ -110,7 +117,7 @@ func startWith(t *testing.T, o session.Options, a *agent.Agent) *call {
 		default:
 		}
 	})
-	if err := c.Start(t.Context(), a, c.room); err != nil {
+	if err := c.Start(t.Context(), a, over); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.hangUp)

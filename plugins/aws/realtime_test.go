@@ -87,7 +87,7 @@ func start(t testing.TB, o novabox.Options) (*sandbox.Server, *seen) {
 // dialled is a connection, and a context for what the test does with it.
 func dialled(t testing.TB, d *converser, s driver.Setup) (context.Context, driver.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	if s.History == nil {
 		s.History = &chat.Context{}

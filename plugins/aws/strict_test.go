@@ -68,11 +68,11 @@ func TestSandboxIsStrict(t *testing.T) {
 		"something after the end": {list(begun, object{"promptEnd": object{"promptName": "p"}}, object{"sessionEnd": object{}}, session), "has ended"},
 		"all is well":             {list(begun, text(user, "a", "hi", false), text(assistant, "b", "hello", false), mic, audio), ""},
 	} {
-		patience := 10 * time.Second
+		limit := patience
 		if x.want == "" {
-			patience = 200 * time.Millisecond
+			limit = 200 * time.Millisecond
 		}
-		err := sent(t, d, x.events, patience)
+		err := sent(t, d, x.events, limit)
 		var e *model.Error
 		switch ok := errors.As(err, &e); {
 		case ok && x.want == "" && e.Kind == model.KindTimeout:
@@ -113,7 +113,7 @@ func opened(t testing.TB, d *converser) *stream {
 }
 
 // sent is what the service says to events, as long as anybody listens.
-func sent(t testing.TB, d *converser, events []object, patience time.Duration) error {
+func sent(t testing.TB, d *converser, events []object, limit time.Duration) error {
 	t.Helper()
 	s := opened(t, d)
 	defer s.Close()
@@ -126,7 +126,7 @@ func sent(t testing.TB, d *converser, events []object, patience time.Duration) e
 			break // it does not want more
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	for {
 		if _, err := s.receive(ctx); err != nil {

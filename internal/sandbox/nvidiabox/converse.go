@@ -44,6 +44,7 @@ func Converse(s *sandbox.Server, prefix string, o ConverseOptions) {
 	}
 	model := make(chan struct{}, 1) // held by the conversation
 	s.HandleSocket(prefix+"/api/chat", func(c *sandbox.Call, ws *sandbox.Socket) {
+		began := time.Now()
 		q := c.R.URL.Query()
 		if o.Asked != nil {
 			o.Asked(q)
@@ -59,7 +60,7 @@ func Converse(s *sandbox.Server, prefix string, o ConverseOptions) {
 		case <-ws.Context().Done():
 			return
 		}
-		t := &converser{o: o, c: c, ws: ws, prompt: q.Get("text_prompt")}
+		t := &converser{o: o, c: c, ws: ws, prompt: q.Get("text_prompt"), began: began}
 		t.ear = sandbox.Ear{Rate: opus.Rate, Text: o.Ear, Understand: c.Understand}
 		t.serve(in)
 	}, func(c *sandbox.Call) bool {
@@ -85,6 +86,7 @@ type converser struct {
 	c      *sandbox.Call
 	ws     *sandbox.Socket
 	prompt string
+	began  time.Time
 	turns  []sandbox.Turn
 
 	pages ogg.Reader
@@ -108,15 +110,15 @@ func (t *converser) serve(in *sandbox.Inbox) {
 		return
 	}
 	defer t.dec.Close()
-	if t.enc, err = opus.NewEncoder(opus.EncoderConfig{Bitrate: 32000}); err != nil {
+	if t.enc, err = opus.NewEncoder(opus.EncoderConfig{Bitrate: 32000, Effort: 1}); err != nil {
 		return
 	}
 	defer t.enc.Close()
-	began, end := time.Now(), t.c.Begin() // open until it is billed
+	end := t.c.Begin() // open until it is billed
 	defer end()
 	defer func() {
 		t.over()
-		e := &metrics.Realtime{SessionDuration: time.Since(began)}
+		e := &metrics.Realtime{SessionDuration: time.Since(t.began)}
 		e.Metadata = metrics.Metadata{ModelName: "personaplex-7b", ModelProvider: "nvidia"}
 		t.c.Ledger.Bill(e)
 	}()
