@@ -33,8 +33,8 @@ const (
 	// latePackets and lateTime are how long a packet is waited for that others have overtaken.
 	latePackets = 256
 	lateTime    = 200 * time.Millisecond
-	videoRate = 90_000
-	quality   = 75 // of JPEG
+	videoRate   = 90_000
+	quality     = 75 // of JPEG
 )
 
 // sight is a video track of somebody else.

@@ -16,6 +16,7 @@ require (
 	github.com/thesyncim/gopus v0.1.2 // indirect
 	golang.org/x/net v0.55.0 // indirect
 	golang.org/x/sys v0.45.0 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
 )
 
 replace (

@@ -15,6 +15,7 @@ require (
 	github.com/pion/rtp v1.10.2 // indirect
 	github.com/thesyncim/gopus v0.1.2 // indirect
 	golang.org/x/net v0.55.0 // indirect
+	google.golang.org/protobuf v1.36.11 // indirect
 )
 
 replace (
