@@ -164,7 +164,7 @@ func (s *Session) open() (*connection, error) {
 		return nil, attempt.Classify(s.ctx, m.info, "connect", s.conn.Timeout, err)
 	}
 	c := &connection{
-		s: s, m: m, d: d, began: time.Now(), fed: make(chan error, 1), has: has,
+		s: s, m: m, d: d, began: madeAt(began, d), fed: make(chan error, 1), has: has,
 		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
@@ -191,6 +191,16 @@ func (m *Model) dial(ctx context.Context, setup *driver.Setup) (d driver.Conn, e
 		metrics.Record(ctx, e)
 	}
 	return d, err
+}
+
+// madeAt is when a connection began, from when on its time is billed: before its provider took input.
+func madeAt(asked time.Time, d driver.Conn) time.Time {
+	if a, ok := d.(driver.Connected); ok {
+		if took, reused := a.Acquired(); !reused && took < time.Since(asked) {
+			return asked.Add(took)
+		}
+	}
+	return time.Now()
 }
 
 func unreachable(err error) bool {

@@ -9,8 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/llm/chat"
 	llm "github.com/parley-go/parley/llm/driver"
+	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/realtime/driver"
@@ -438,5 +440,25 @@ func TestAChangeWhileItConnectsComesFirst(t *testing.T) {
 		}
 		k.expect("known", knew, "Be kind.", "My name is Ada.")
 		k.close()
+	})
+}
+
+// The time of a connection is billed since it was made, and not since its provider takes input.
+func TestTheTimeOfOpeningIsBilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caps := scripted.All
+		caps.BilledByTime = true
+		script := scripted.New(&scripted.Options{Capabilities: &caps, Acquire: &scripted.Acquire{}})
+		k := &talk{TB: t, script: script}
+		k.open(realtime.New(slow{script}, nil), nil)
+		k.generate(nil)
+		k.close()
+		var booked time.Duration
+		for _, e := range modeltest.Events[*metrics.Realtime](&k.log) {
+			booked += e.SessionDuration
+		}
+		if want := script.Ledger().Time; booked != want || want < time.Second {
+			t.Errorf("booked %v of %v", booked, want)
+		}
 	})
 }

@@ -92,7 +92,7 @@ type Harness struct {
 	Secret string
 	// Skip says why a fault cannot be injected, or why a case, by its name, is not for this provider.
 	Skip map[string]string
-	// Patience is how long the kit waits for anything that is to come: default 10 s.
+	// Patience is how long the kit waits for anything that is to come: default 15 s.
 	Patience time.Duration
 	// Tolerance is how far the time of connections may be from the ledger, where it is billed: default 0.5 s.
 	Tolerance time.Duration
@@ -118,7 +118,7 @@ func Run(t *testing.T, h Harness) {
 
 // timeout is how long the kit has the front wait for a provider. A harness whose provider cannot begin an answer
 // that fast is given time by Patience only.
-const timeout = 2 * time.Second
+const timeout = 3 * time.Second
 
 // Run runs one case. It may be used inside of a testing/synctest bubble.
 func (c Case) Run(t testing.TB, h Harness) {
@@ -126,7 +126,7 @@ func (c Case) Run(t testing.TB, h Harness) {
 	if why := cmp.Or(h.Skip[string(c.Plan.Kind)], h.Skip[c.Name]); why != "" {
 		t.Skip(why)
 	}
-	h.Patience, h.Tolerance = cmp.Or(h.Patience, 10*time.Second), cmp.Or(h.Tolerance, 500*time.Millisecond)
+	h.Patience, h.Tolerance = cmp.Or(h.Patience, 15*time.Second), cmp.Or(h.Tolerance, 500*time.Millisecond)
 	k := &kit{TB: t, h: h, why: c.Why}
 	k.p = h.Start(t, Scene{Plan: c.Plan, Answer: k.reply})
 	if k.p.Driver == nil {
