@@ -59,7 +59,7 @@ type renewal struct {
 	soft     time.Time // from when on, when it is quiet; zero for at once
 	deadline time.Time // latest; zero for at once
 	fresh    bool      // what the provider remembers of the conversation is no longer right
-	hold     bool      // nothing is generated before
+	hold     bool      // nothing is generated before, and what is goes on to its end
 	swap     bool      // to another model
 }
 
@@ -289,7 +289,7 @@ func (c *connection) end(r *renewal) { c.cancel(r) }
 // the connection is over, and ends it then.
 func (c *connection) moment() (t time.Time, over bool) {
 	now := time.Now()
-	if r := c.going; r != nil {
+	if r := c.going; r != nil && !(r.hold && !c.gone && c.busy()) { // no change is worth an answer
 		if !r.deadline.After(now) || (!r.soft.After(now) && c.isQuiet()) {
 			c.end(r)
 			return t, true

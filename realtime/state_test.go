@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,6 +211,23 @@ func TestANewConnectionForAChangeWaitsForTheAnswer(t *testing.T) {
 		l := k.script.Ledger()
 		if len(l.Setups) != 2 || len(l.Requests) != 2 || l.Responses[1].ID != "resp_1_1" {
 			k.Errorf("%+v", l.Responses)
+		}
+	})
+}
+
+func TestAChangeDoesNotCutOffALongAnswer(t *testing.T) {
+	long := strings.Repeat("So it goes. ", 20) // 12 s
+	o := &scripted.Options{Capabilities: immutable(), Speed: 1, Replies: []scripted.Reply{{Text: long}}}
+	run(t, o, nil, func(k *talk) {
+		g, err := k.s.Generate(k.Context(), nil)
+		must(k, err)
+		must(k, k.s.UpdateInstructions(k.Context(), "Speak French."))
+		if a := k.collect(g); a.text != long || a.err != nil {
+			k.Error(a)
+		}
+		synctest.Wait()
+		if l := k.script.Ledger(); len(l.Setups) != 2 || l.Setups[1].Instructions != "Speak French." {
+			k.Errorf("%d connections", len(l.Setups))
 		}
 	})
 }
