@@ -78,10 +78,23 @@ func (r *run) hangUp(c *converser) {
 			r.userStopped(now()) // nobody else would say so; whoever hears him now says that he speaks
 		}
 		r.goDo("closing realtime model", func() {
+			_ = r.waitUntil(r.ctx, func() bool { return !c.speaks() })
 			c.lastWords()
 			c.end()
 		})
 	}
+}
+
+// speaks reports whether an answer is being said that c has begun. On the loop.
+func (c *converser) speaks() bool {
+	for act := range c.r.acts {
+		for sp := range act.live {
+			if sp.step.conv == c && !isClosed(sp.step.playedOut) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // close ends the conversation and waits until what it cost is booked.

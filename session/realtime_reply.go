@@ -47,7 +47,7 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		}
 		defer context.AfterFunc(st.ctx, g.Interrupt)()
 	}
-	r.ask(func() { st.generation, st.owed = g, false })
+	r.ask(func() { st.generation, st.conv, st.owed = g, c, false })
 	gen := r.follow(st, g, tools)
 	var round *toolRound
 	defer func() { r.goDo("dropping calls", func() { c.drop(gen, round) }) }()

@@ -11,6 +11,8 @@ import (
 	"github.com/parley-go/parley/llm"
 	llmdriver "github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/realtime/scripted"
 	"github.com/parley-go/parley/tts"
 )
@@ -151,5 +153,25 @@ func TestRealtimeRefusedCallIsNotWaitedFor(t *testing.T) {
 		c.wantHistory("handoff  -> default_agent", "assistant: One moment.")
 		c.close()
 		c.wantSpent(m)
+	})
+}
+
+// Another model takes over by an option while the old one speaks, which finishes its answer.
+func TestRealtimeModelChangedWhileItSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := newRealtimeCall(t, scripted.Options{Replies: []scripted.Reply{{Text: tenWords, Calls: toCall("wait")}}, Speed: 1})
+		other := scripted.New(&scripted.Options{Replies: []scripted.Reply{{Text: "I am the other."}}})
+		c.start(&agent.Agent{Tools: []llm.Tool{slowTool("wait", time.Second)}})
+		c.s.GenerateReply(agent.Reply{})
+		c.until(1)
+		if err := c.s.UpdateAgentOptions(agent.Options{Realtime: opt.Some(realtime.New(other, nil))}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(8)
+		c.wantHistory("handoff  -> default_agent", "assistant: "+tenWords, "call wait({})", "output wait done", "assistant: I am the other.")
+		if n := m.Ledger().Open; n != 0 {
+			t.Errorf("%d connections to the old model are open", n)
+		}
+		c.close()
 	})
 }

@@ -61,7 +61,8 @@ type step struct {
 	endSpan   func(err error, attrs ...slog.Attr) // nil when that is done
 	said      *chat.Message                       // what was heard; nil for nothing
 
-	generation *realtime.Generation // of a realtime model; on the loop, as are the next two
+	generation *realtime.Generation // of a realtime model; on the loop, as are the next three
+	conv       *converser           // which that is of
 	owed       bool                 // it has called tools, or was asked for with what they did
 	account    []slog.Attr          // of it, for the span
 }
