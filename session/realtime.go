@@ -38,6 +38,7 @@ type converser struct {
 	unnamed  []said                      // by the user, as items that the model did not tell yet
 	turnOver time.Time                   // when the user's last turn was
 	began    int                         // generations that the model began by itself
+	rounds   int                         // of tools that it answers by itself, since the user's turn
 }
 
 // converseFor makes the converser that act needs. When it fails, the old one stays. On the loop.
@@ -324,12 +325,23 @@ func (c *converser) begins(g *realtime.Generation) {
 		turnID = t.id
 	}
 	q := replyRequest{turn: t, base: act.mind.Copy(nil)}
+	if t != nil {
+		c.rounds = 0
+	} else if c.spent() {
+		q.choice.Mode = llm.ToolNone
+		c.rounds++
+	}
 	q.compose(act)
 	sp := r.newSpeechWith(act.ctx, act, sourceReply, act.protectedByDefault(), turnID, id)
 	sp.turn, sp.begun, sp.told = t, g, act.system(false)
 	g.Inside(sp.step.ctx)
 	r.startSpeech(sp, func(sp *speech) error { return r.runReply(sp, q) })
 	r.enqueue(sp, false)
+}
+
+// spent reports whether a model that answers outputs of tools by itself may call no more of them for now.
+func (c *converser) spent() bool {
+	return !c.r.opt.MaxToolSteps.IsOff() && c.rounds > c.r.opt.MaxToolSteps.Default(defaultToolSteps)
 }
 
 // answered is the user's turn that the model answers now; nil for none.

@@ -47,7 +47,12 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		}
 		defer context.AfterFunc(st.ctx, g.Interrupt)()
 	}
-	r.ask(func() { st.generation, st.conv, st.owed = g, c, false })
+	r.ask(func() {
+		if g.Requested() && !st.owed {
+			c.rounds = 0
+		}
+		st.generation, st.conv, st.owed = g, c, false
+	})
 	gen := r.follow(st, g, tools)
 	var round *toolRound
 	defer func() { r.goDo("dropping calls", func() { c.drop(gen, round) }) }()
@@ -190,9 +195,16 @@ func (c *converser) drop(gen *generation, round *toolRound) {
 			left = append(left, call.CallID)
 		}
 	}
-	if len(left) > 0 {
-		c.s.DropCalls(left...)
+	if len(left) == 0 {
+		return
 	}
+	endless := false
+	c.r.ask(func() { endless = c.rounds > c.r.opt.MaxToolSteps.Default(defaultToolSteps)+2 && c.spent() })
+	if endless { // it would call once more
+		c.r.log.Warn("the realtime model calls tools again and again, and is given no more outputs", "calls", left)
+		return
+	}
+	c.s.DropCalls(left...)
 }
 
 // failure is err, unless it is a good end or somebody's wish.
@@ -263,7 +275,12 @@ func (r *run) tellOutputs(sp *speech, round *toolRound, again bool) bool {
 	}
 	auto := c.s.Capabilities().AutoToolReply
 	before := 0
-	r.ask(func() { before = c.began })
+	r.ask(func() {
+		before = c.began
+		if again && auto {
+			c.rounds++
+		}
+	})
 	if err := c.tell(sp.act.ctx, sp.act); err != nil && sp.act.ctx.Err() == nil {
 		r.log.Warn("the realtime model does not know what its tools did", "err", err)
 	}
