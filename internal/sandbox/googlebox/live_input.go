@@ -224,6 +224,8 @@ func (t *liver) outputs(list []liveOutput) error {
 		a.goOn(false)
 	case a != nil && a.waits:
 		a.goOn(true)
+	case !silent: // Vertex AI does not wait, and may not be done with what called
+		t.again = true
 	}
 	return nil
 }
