@@ -46,6 +46,16 @@ func (c *connection) bill() {
 	}
 }
 
+// BookTime books the time of the connection up to now, where that is what the provider bills. It is booked by itself every
+// 10 s and at the end: this is for who is about to change the tags of the session's context.
+func (s *Session) BookTime() {
+	s.mu.Lock()
+	defer s.unlock()
+	if s.c != nil {
+		s.c.bill()
+	}
+}
+
 // bookResponse records the one metrics event of a response.
 func (c *connection) bookResponse(r *response, end Status) {
 	took := time.Since(r.created)

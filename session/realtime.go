@@ -38,6 +38,7 @@ type converser struct {
 	unnamed  []said                      // by the user, as items that the model did not tell yet
 	turnOver time.Time                   // when the user's last turn was
 	began    int                         // generations that the model began by itself
+	hushed   bool                        // what it said last was interrupted
 	rounds   int                         // of tools that it answers by itself, since the user's turn
 }
 
@@ -50,6 +51,7 @@ func (r *run) converseFor(act *activity, tags metrics.Tags, set setup) error {
 		return nil
 	}
 	if old != nil && old.model == set.rt && old.itself == set.itself && old.suits(act) {
+		old.s.BookTime() // of whom it was
 		old.live.Set(tags)
 		r.tellModel(act)
 		return nil
@@ -222,7 +224,7 @@ func (c *converser) hear(e realtime.Event) {
 		}
 	case *realtime.Reconnected:
 		r.log.Info("the realtime model goes on over another connection", "model", e.Info.Model, "provider", e.Info.Provider)
-		if e.Cut && r.closing == nil && !r.act.owes() {
+		if e.Cut && r.closing == nil && !r.act.owes() && !c.hushed {
 			if _, err := r.generateReply(agent.Reply{}, false); err != nil {
 				r.log.Warn("what was cut off is not said again", "err", err)
 			}
@@ -246,6 +248,13 @@ func (c *converser) hearLate(e realtime.Event) {
 			c.transcribed(e)
 			c.r.tellModel(c.r.act)
 		}
+	}
+}
+
+// hush notes that what the realtime model said last is not to be taken up again. On the loop.
+func (r *run) hush() {
+	if c := r.conv.Load(); c != nil {
+		c.hushed = true
 	}
 }
 
@@ -366,7 +375,9 @@ func (c *converser) cutOff(g *realtime.Generation) {
 // swapping stops what the agent says, since another model takes over, which is told what was heard.
 func (c *converser) swapping(e *realtime.Swapping) {
 	r, act := c.r, c.r.act
+	hushed := c.hushed
 	_ = r.interruptAll(true)
+	c.hushed = hushed
 	stopped := act.interrupted()
 	r.goDo("another realtime model", func() {
 		for _, sp := range stopped {

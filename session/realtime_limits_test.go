@@ -7,8 +7,11 @@ import (
 
 	"github.com/parley-go/parley/agent"
 	"github.com/parley-go/parley/llm"
+	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/model"
 	"github.com/parley-go/parley/realtime/driver"
 	"github.com/parley-go/parley/realtime/scripted"
+	"github.com/parley-go/parley/session"
 )
 
 // A model that calls tools for ever is stopped, also when it answers their outputs by itself.
@@ -57,4 +60,93 @@ func TestRealtimeRunWaitsForTheAnswerToATool(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRealtimeHardBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caps := scripted.All
+		caps.BilledByTime = true
+		c, m := newRealtimeCall(t, scripted.Options{Capabilities: &caps, Speed: 1, TranscriptModel: "whisper", Texts: []string{"Count", "More"},
+			Replies: []scripted.Reply{{Text: tenWords}, {Text: tenWords + tenWords + tenWords}}})
+		c.opt.HardBudget = session.Budget{Tokens: 20}
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(1.5))
+		c.room.In.Speak(c.at(6), c.at(7))
+		c.until(20)
+		rep := c.close()
+		if rep.CloseReason != session.ReasonBudgetExceeded {
+			t.Errorf("closed for %q", rep.CloseReason)
+		}
+		c.wantSpent(m)
+		var took time.Duration
+		for _, e := range c.spent {
+			if e, ok := e.(*metrics.Realtime); ok {
+				took += e.SessionDuration
+			}
+		}
+		if l := m.Ledger(); took != l.Time {
+			t.Errorf("%s are booked, the connections took %s", took, l.Time)
+		}
+	})
+}
+
+func TestRealtimeTimeIsTheAgentsWhoHadIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caps := scripted.All
+		caps.BilledByTime = true
+		c, _ := newRealtimeCall(t, scripted.Options{Capabilities: &caps})
+		c.start(&agent.Agent{ID: "one"})
+		c.until(5)
+		if err := c.s.UpdateAgent(&agent.Agent{ID: "two"}); err != nil {
+			t.Fatal(err)
+		}
+		c.until(8)
+		c.close()
+		took := map[string]time.Duration{}
+		for _, e := range c.spent {
+			if e, ok := e.(*metrics.Realtime); ok {
+				took[e.Tags.AgentID] += e.SessionDuration
+			}
+		}
+		if took["one"] != 5*time.Second || took["two"] != 3*time.Second {
+			t.Errorf("booked %v", took)
+		}
+	})
+}
+
+func TestRealtimeChangeWhileTheUserSpeaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		caps := scripted.All
+		caps.MutableInstructions = false
+		c, m := newRealtimeCall(t, scripted.Options{Capabilities: &caps, Texts: []string{"A long story"}})
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(9.5))
+		c.until(1)
+		if err := c.s.UpdateInstructions("Other."); err != nil {
+			t.Fatal(err)
+		}
+		c.until(20)
+		c.wantHistory("handoff  -> default_agent", "agent_config_update", "user: A long story", "assistant: Yes.")
+		c.close()
+		c.wantSpent(m)
+	})
+}
+
+func TestRealtimeInterruptWhileItReconnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := newRealtimeCall(t, scripted.Options{Texts: []string{"Go", "Again"}, Speed: 1, Replies: []scripted.Reply{{Text: tenWords}},
+			Faults: []scripted.Fault{{Conn: 1, When: scripted.AtConnect}}})
+		c.start(nil)
+		c.room.In.Speak(c.at(0.5), c.at(1.5))
+		c.until(2.5)
+		m.Break(&model.Error{Kind: model.KindConnection, Provider: "scripted", Op: "receive"})
+		c.until(2.6)
+		c.interrupt(true)
+		c.until(10)
+		c.wantHistory("handoff  -> default_agent", "user: Go", "assistant: one two [interrupted]") // it is not taken up again
+		c.room.In.Speak(c.at(10), c.at(11))
+		c.until(15)
+		c.wantHistory("handoff  -> default_agent", "user: Go", "assistant: one two [interrupted]", "user: Again", "assistant: Yes.")
+		c.close()
+	})
 }

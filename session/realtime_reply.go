@@ -51,7 +51,7 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		if g.Requested() && !st.owed {
 			c.rounds = 0
 		}
-		st.generation, st.conv, st.owed = g, c, false
+		st.generation, st.conv, st.owed, c.hushed = g, c, false, false
 	})
 	gen := r.follow(st, g, tools)
 	var round *toolRound

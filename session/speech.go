@@ -190,6 +190,9 @@ func (r *run) interrupt(sp *speech, force bool) error {
 	if !ok {
 		return err
 	}
+	if sp.step.conv != nil {
+		r.hush()
+	}
 	close(sp.stopped)
 	sp.cancel()
 	r.dropFillers(func(f *filler) bool { return f.call.sp == sp })
@@ -215,6 +218,7 @@ func (r *run) interruptAll(force bool) error {
 		return agent.ErrProtected
 	}
 	r.dropEarly()
+	r.hush()
 	for sp := range act.live {
 		if sp.background {
 			_ = r.interrupt(sp, force)
