@@ -1,11 +1,45 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 )
+
+func TestOtherFilesAreLeftAlone(t *testing.T) {
+	frame, _ := appendFrame(nil, func(b []byte) []byte { return encode(b, event("s", "2", 1)) })
+	for name, c := range map[string]struct {
+		data  []byte
+		opens bool
+	}{
+		"a report":                  {[]byte(`{"session_id":"s"}`), false},
+		"a byte":                    {[]byte("x"), false},
+		"zeros before something":    {[]byte("\x00\x00\x00\x00x"), false},
+		"much of something":         {bytes.Repeat([]byte("text "), 4096), false},
+		"nothing":                   {nil, true},
+		"zeros, after a power cut":  {make([]byte, 100), true},
+		"a torn magic":              {frame[:2], true},
+		"a torn record":             {frame[:len(frame)-1], true},
+		"a record behind something": {append([]byte("xx"), frame...), true},
+	} {
+		path := filepath.Join(t.TempDir(), "l")
+		if err := os.WriteFile(path, c.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(path, Options{})
+		if err == nil {
+			closeNow(t, l)
+		}
+		if (err == nil) != c.opens {
+			t.Errorf("%s: opened with %v", name, err)
+		}
+		if now, _ := os.ReadFile(path); !c.opens && !bytes.Equal(now, c.data) {
+			t.Errorf("%s: is now %q", name, now)
+		}
+	}
+}
 
 func TestIsAndTorn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l")

@@ -95,8 +95,9 @@ type ask struct {
 }
 
 // Open opens the ledger at path, or begins it, cuts a torn end off, and locks it against other writers
-// (path.lock). A link is followed, so that two names of a ledger are one. With an empty path the ledger is kept in
-// memory, the latest MaxSize bytes of it.
+// (path.lock). A link is followed, so that two names of a ledger are one. A file that
+// is something else is an error, and left as it is. With an empty path the ledger is kept in memory, the latest
+// MaxSize bytes of it.
 func Open(path string, o Options) (*Ledger, error) {
 	path = resolve(path)
 	if o.MaxSize <= 0 {

@@ -83,6 +83,11 @@ func (w *writer) begin() (err error) {
 		w.file = max(w.file, all[len(all)-2].number+1)
 	}
 	w.size = all[len(all)-1].good // of the one that was just opened
+	if w.size == 0 {
+		if err = checkOurs(w.l.path); err != nil {
+			return err
+		}
+	}
 	if err = os.Truncate(w.l.path, w.size); err != nil {
 		return err
 	}

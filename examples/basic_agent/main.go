@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -36,7 +35,8 @@ var (
 
 func main() {
 	flag.Parse()
-	exitOn(checkSettings())
+	d := demo.Options{Program: "basic_agent", Interactive: *interactive, Port: *port, ReportPath: *reportPath, Models: 3}
+	exitOn(d.CheckSettings())
 	reports := []report.Sink{report.File(*reportPath)}
 	exitOn(report.Check(reports...))
 	detector, err := silero.NewDetector(&silero.Options{ModelPath: *vadModel})
@@ -49,22 +49,8 @@ func main() {
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o) // all that an agent of yours needs
 	} else {
-		demo.Run(o, demo.Options{Program: "basic_agent", Interactive: *interactive, Port: *port, ReportPath: *reportPath, Models: 3})
+		demo.Run(o, d)
 	}
-}
-
-// checkSettings refuses what would be ignored.
-func checkSettings() error {
-	server := os.Getenv("LIVEKIT_URL") != ""
-	switch {
-	case flag.NArg() > 0:
-		return fmt.Errorf("unexpected argument %q; see -help", flag.Arg(0))
-	case server && (*interactive || *port != 0):
-		return errors.New("-interactive and -port are for the embedded server, but LIVEKIT_URL names another one")
-	case !server && os.Getenv("LIVEKIT_API_KEY") != "":
-		return errors.New("LIVEKIT_API_KEY is set, but LIVEKIT_URL is not; unset it for the demonstration with the embedded server")
-	}
-	return nil
 }
 
 // exitOn ends the program when it cannot begin.

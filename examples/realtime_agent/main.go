@@ -25,22 +25,24 @@ import (
 
 var (
 	reportPath  = flag.String("report", "report.json", "write the session report to `FILE`")
+	ledgerPath  = flag.String("ledger", "", "keep what is spent in the ledger `FILE`, which outlives a killed process; see docs/usage.md")
 	interactive = flag.Bool("interactive", false, "keep the embedded server up and wait for you instead of calling")
 	port        = flag.Int("port", 0, "`PORT` of the embedded server; 0 takes a free one")
 )
 
 func main() {
 	flag.Parse()
+	d := demo.Options{Program: "realtime_agent", Interactive: *interactive, Port: *port, ReportPath: *reportPath, Models: 1}
+	exitOn(d.CheckSettings())
 	reports := []report.Sink{report.File(*reportPath)}
 	exitOn(report.Check(reports...))
 	model, here, err := pickModel()
 	exitOn(err)
-	o := worker.Options{Entrypoint: entrypoint(model), Reports: reports}
+	o := worker.Options{Entrypoint: entrypoint(model), Reports: reports, Ledger: *ledgerPath}
 	if os.Getenv("LIVEKIT_URL") != "" {
 		cli.Run(o)
 		return
 	}
-	d := demo.Options{Program: "realtime_agent", Interactive: *interactive, Port: *port, ReportPath: *reportPath, Models: 1}
 	if here != nil {
 		d.Models, d.Check = 2, here.check
 	}

@@ -5,6 +5,7 @@ package demo
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,6 +29,20 @@ type Options struct {
 	Models      int    // that must have been used
 	// Check, if set, says what else is wrong with the report of the call.
 	Check func(*session.Report) error
+}
+
+// CheckSettings refuses what would be ignored. The flags are parsed.
+func (d Options) CheckSettings() error {
+	server := os.Getenv("LIVEKIT_URL") != ""
+	switch {
+	case flag.NArg() > 0:
+		return fmt.Errorf("unexpected argument %q; see -help", flag.Arg(0))
+	case server && (d.Interactive || d.Port != 0):
+		return errors.New("-interactive and -port are for the embedded server, but LIVEKIT_URL names another one")
+	case !server && os.Getenv("LIVEKIT_API_KEY") != "":
+		return errors.New("LIVEKIT_API_KEY is set, but LIVEKIT_URL is not; unset it for the demonstration with the embedded server")
+	}
+	return nil
 }
 
 const (
@@ -61,6 +76,9 @@ func run(ctx context.Context, o worker.Options, d Options) (code int, err error)
 	reports := make(chan *session.Report, 1) // the first one counts; later ones are dropped
 	var came atomic.Bool
 	o.Reports = append(o.Reports, report.Func("demo", func(_ context.Context, r *session.Report) error {
+		if r.Recovered {
+			return nil // of a call before this one, which a killed process left in the ledger
+		}
 		came.Store(true)
 		select {
 		case reports <- r:

@@ -83,6 +83,9 @@ func latency(l session.TurnLatency) string {
 // Usage shows what a session has spent, per provider and model.
 func Usage(u metrics.Usage) {
 	fmt.Println("\nusage:")
+	if len(u.Models) == 0 {
+		fmt.Println("  none")
+	}
 	w := tabwriter.NewWriter(os.Stdout, 2, 0, 2, ' ', 0)
 	defer w.Flush()
 	for _, m := range u.Models {
