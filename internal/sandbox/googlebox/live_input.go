@@ -218,14 +218,10 @@ func (t *liver) outputs(list []liveOutput) error {
 	}
 	switch a := t.active; {
 	case len(t.calls) > 0:
-	case a == nil && !silent:
-		t.answer()
-	case a != nil && a.waits && silent:
-		a.goOn(false)
 	case a != nil && a.waits:
-		a.goOn(true)
-	case !silent: // Vertex AI does not wait, and may not be done with what called
-		t.again = true
+		a.goOn(!silent)
+	case !silent:
+		t.answer() // of Vertex AI, which does not wait, once it is done with what called
 	}
 	return nil
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/parley-go/parley/model/fault"
 )
 
+// vertexEnd is how long after its calls Vertex AI ends a turn: a quick tool is done before.
+const vertexEnd = 50 * time.Millisecond
+
 // liveAnswer is a turn of the model's under way: what it says, and at AI Studio also what it says after the tools
 // that it called. Its state is guarded by the connection's lock.
 type liveAnswer struct {
@@ -121,8 +124,13 @@ func (a *liveAnswer) run() {
 		a.send(map[string]any{"modelTurn": parts(map[string]any{"text": thought, "thought": true})}, false)
 	}
 	whole := a.reply.Status != "" || a.say()
-	if whole && len(a.reply.Calls) > 0 && a.reply.Status == "" && a.call() {
-		return
+	if whole && len(a.reply.Calls) > 0 && a.reply.Status == "" {
+		if a.call() {
+			return
+		}
+		if t.s.o.Pace > 0 {
+			a.pause(vertexEnd)
+		}
 	}
 	a.finish()
 }
