@@ -38,8 +38,8 @@ type leg struct {
 	m        *Model
 	ctx      context.Context // inside of its span; ends with the work of the stream
 	endOf    endSpan
-	err      error   // why it failed
-	size     float64 // of the request
+	err      error // why it failed
+	size     size  // of the request
 	start    time.Time
 	sent     bool // the driver was asked
 	attempt  int  // the last one

@@ -8,12 +8,12 @@ import (
 )
 
 // sizeOfRequest is the size of a request.
-func sizeOfRequest(r *driver.Request) float64 {
+func sizeOfRequest(r *driver.Request) size {
 	n := estimate.Tools(r.Tools)
 	for it := range r.Messages.All() {
 		n += estimate.Item(it)
 	}
-	return n
+	return size{n, len(r.Tools) > 0}
 }
 
 // sizeOfChunk is the size of a piece of an answer.
@@ -27,14 +27,28 @@ func sizeOfChunk(c *Chunk) float64 {
 
 // gauge knows how many tokens sizes are, of one model. It is safe for concurrent use.
 type gauge struct {
-	mu            sync.Mutex
-	prompt, reply estimate.Ratio
+	mu     sync.Mutex
+	prompt [2]estimate.Ratio // without tools, and with: some providers have a prompt of their own for these
+	reply  estimate.Ratio
 }
 
-func (g *gauge) promptTokens(size float64) int64 {
+// size is that of a request.
+type size struct {
+	size  float64
+	tools bool
+}
+
+func (g *gauge) ratio(s size) *estimate.Ratio {
+	if s.tools {
+		return &g.prompt[1]
+	}
+	return &g.prompt[0]
+}
+
+func (g *gauge) promptTokens(s size) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.prompt.Of(size)
+	return g.ratio(s).Of(s.size)
 }
 
 func (g *gauge) replyTokens(size float64) int64 {
@@ -43,11 +57,11 @@ func (g *gauge) replyTokens(size float64) int64 {
 	return g.reply.Of(size)
 }
 
-func (g *gauge) learnPrompt(tokens int64, size float64) {
+func (g *gauge) learnPrompt(tokens int64, s size) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if tokens > 0 {
-		g.prompt.Learn(tokens, size)
+		g.ratio(s).Learn(tokens, s.size)
 	}
 }
 

@@ -223,7 +223,7 @@ func (s *Stream) owed(err error) bool {
 	case err == nil || t.came:
 		return t.came
 	case s.work.Err() != nil:
-		return t.began()
+		return t.began() && !attempt.IsUnsent(err)
 	}
 	var e *model.Error
 	return t.began() && errors.As(err, &e) && e.Kind == model.KindProtocol && !e.Permanent // what came could not be read

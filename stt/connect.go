@@ -119,6 +119,9 @@ func (s *Stream) connect() (gotFinal bool, err error) {
 		<-c.fed
 	}
 	c.count()
+	s.mu.Lock()
+	s.usage.well = err == nil
+	s.mu.Unlock()
 	s.account(s.usage.disconnected)
 	return gotFinal, err
 }

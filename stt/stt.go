@@ -74,6 +74,8 @@ type Model struct {
 	info model.Info
 	caps Capabilities
 	conn model.ConnOptions
+	// gauge has what utterances cost, for those whose cost is not stated.
+	gauge *gauge
 	// quiet models are adapters around a model that reports errors and usage itself.
 	quiet bool
 	inner *Model               // of an adapter, else nil
@@ -83,7 +85,8 @@ type Model struct {
 
 // New returns the model over a driver; o may be nil.
 func New(d driver.STT, o *ModelOptions) *Model {
-	m := &Model{d: d, info: d.Info(), caps: d.Capabilities()}
+	m := &Model{d: d, info: d.Info(), caps: d.Capabilities(), gauge: &gauge{}}
+	m.gauge.bills = m.caps.Tokens
 	if o != nil {
 		m.conn = o.Conn
 	}
@@ -260,6 +263,9 @@ func (r *run) book(ctx context.Context) {
 		if u.AudioDuration > 0 {
 			e.AudioDuration = u.AudioDuration
 		}
+		r.m.gauge.learn(r.audio, r.result.Text, u.InputTokens, u.OutputTokens)
+	} else if in, out := r.m.gauge.tokens(r.audio, r.result.Text); in+out > 0 {
+		e.Source, e.InputTokens, e.OutputTokens = metrics.Estimated, in, out
 	}
 	metrics.Record(ctx, e)
 }

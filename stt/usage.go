@@ -28,6 +28,7 @@ type usage struct {
 	ahead     time.Duration // booked as measured on this connection, not yet covered by a report
 	ended     bool          // the connection was told that no more audio comes
 	final     bool          // and the provider has stated what it bills since
+	well      bool          // and it came to a good end
 }
 
 // share is audio that was sent on somebody's behalf: the tags of a stream's context may change.
@@ -141,7 +142,7 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 		u.stated = true
 		u.unbooked = max(0, u.unbooked-e.AudioDuration)
 		u.final = u.ended
-		if u.ended || u.unbooked > inFlight {
+		if !u.ended && u.unbooked > inFlight {
 			u.unbooked = 0
 		}
 	}
@@ -153,8 +154,11 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 
 // disconnected books the rest of a connection.
 func (u *usage) disconnected() *metrics.STT {
+	if u.final && u.well {
+		u.unbooked = 0 // the provider has had its last word
+	}
 	u.unsent(u.held)
-	u.held = 0
+	u.held, u.well = 0, false
 	e := u.settle()
 	u.ahead, u.ended, u.final = 0, false, false
 	return e

@@ -25,6 +25,7 @@ type account struct {
 	total    int64          // characters of all attempts
 	counter  driver.Counter // of this attempt; nil: what is accepted is sent
 	stated   driver.UsageReport
+	covered  int64 // characters of the attempts that were stated
 	raw      []metrics.Raw
 	isStated bool
 	finished bool
@@ -136,6 +137,9 @@ func (a *account) reported(u driver.UsageReport) {
 	a.stated.Characters += u.Characters
 	a.stated.InputTokens += u.InputTokens
 	a.stated.OutputTokens += u.OutputTokens
+	a.ask()
+	a.covered += a.sent
+	a.m.gauge.learn(a.sent, u.InputTokens, u.OutputTokens)
 	a.raw = append(a.raw, u.Raw)
 }
 
@@ -177,6 +181,10 @@ func (a *account) closeWith(o metrics.Outcome) *metrics.TTS {
 		if a.stated.Characters > 0 {
 			e.CharactersCount = a.stated.Characters
 		}
+	}
+	if in, out := a.m.gauge.tokens(e.CharactersCount - a.covered); e.CharactersCount > a.covered && in+out > 0 {
+		e.Source = metrics.Estimated
+		e.InputTokens, e.OutputTokens = e.InputTokens+in, e.OutputTokens+out
 	}
 	if e.CharactersCount == 0 && !a.isStated && !e.Acquired {
 		return nil

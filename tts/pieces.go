@@ -124,7 +124,7 @@ func (p *pieces) attempt(ctx context.Context, r *request, text string) error {
 	ctx, conn := attempt.Watch(t.ctx)
 	d, err := p.ask(ctx, t, text)
 	if err != nil {
-		if r.s.ctx.Err() != nil {
+		if r.s.ctx.Err() != nil && !attempt.IsUnsent(err) {
 			r.a.accepted(text) // on its way when it was cancelled: the provider has the text
 		}
 		return t.judge(err)

@@ -43,10 +43,11 @@ type ModelOptions struct {
 // Model is a speech synthesiser. It may be shared by all sessions of a process and is safe for
 // concurrent use.
 type Model struct {
-	d    driver.TTS
-	info model.Info
-	caps Capabilities
-	o    ModelOptions
+	d     driver.TTS
+	info  model.Info
+	caps  Capabilities
+	o     ModelOptions
+	gauge gauge
 	// Of a Fallback, which has no driver: whom to ask for streams and for whole texts.
 	streams, wholes *group
 }
@@ -54,6 +55,7 @@ type Model struct {
 // New returns the model over a driver; o may be nil.
 func New(d driver.TTS, o *ModelOptions) *Model {
 	m := &Model{d: d, info: d.Info(), caps: d.Capabilities()}
+	m.gauge.bills = m.caps.Tokens
 	if o != nil {
 		m.o = *o
 	}

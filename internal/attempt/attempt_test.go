@@ -3,6 +3,7 @@ package attempt_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,4 +93,11 @@ func TestWatchdogCountsOnlyWaitsForAnOwedAnswer(t *testing.T) {
 			t.Errorf("bit after %v, want %v", got, want)
 		}
 	})
+}
+
+func TestUnsent(t *testing.T) {
+	err := fmt.Errorf("dial: %w", attempt.Unsent(context.Canceled))
+	if !attempt.IsUnsent(err) || !errors.Is(err, context.Canceled) || attempt.IsUnsent(context.Canceled) {
+		t.Error(err)
+	}
 }

@@ -44,6 +44,18 @@ func (c *Call) strike() bool {
 	return true
 }
 
+// look takes the request, for as long as a sandbox in memory does. A client that is gone then gets no answer.
+func (c *Call) look() {
+	if c.latency == 0 {
+		return
+	}
+	body, err := io.ReadAll(io.LimitReader(c.R.Body, 32<<20)) // net/http notices no end of the client before
+	c.R.Body = io.NopCloser(bytes.NewReader(body))
+	if err != nil || !c.Pace(c.latency) {
+		c.Fault = fault.CloseEarly
+	}
+}
+
 // leave books what h would bill for a request that gets no answer.
 func (c *Call) leave(h func(*Call)) {
 	if c.Fault != fault.SlowDial && c.Fault != fault.Silence && c.Fault != fault.CloseEarly {

@@ -49,7 +49,7 @@ type Duplex struct {
 func (s *Server) HandleDuplex(pattern string, f Framing, begin func(*Call) (take func(m []byte), serve func(*Duplex))) {
 	s.handle(pattern, ofRequest, func(c *Call) bool {
 		c.grpc = f.grpc
-		return c.Fault != fault.SlowDial && c.Fault != fault.Silence && c.strike()
+		return c.Fault != fault.SlowDial && c.Fault != fault.Silence && c.Fault != fault.CloseEarly && c.strike()
 	}, func(c *Call) {
 		switch {
 		case c.R.ProtoMajor != 2:
@@ -67,6 +67,10 @@ func (s *Server) HandleDuplex(pattern string, f Framing, begin func(*Call) (take
 		d := &Duplex{c: c, f: f, over: mute, hangs: mute}
 		d.in = c.inbox(d.read, func(_ bool, m []byte) { take(m) })
 		c.W.Header().Set("Content-Type", f.Type)
+		if c.Fault == fault.CloseEarly {
+			settle(c.R.Context(), &d.came) // what it took until then is billed
+			d.Reset()
+		}
 		if !mute {
 			_ = http.NewResponseController(c.W).Flush()
 			serve(d)

@@ -87,6 +87,9 @@ func (h Heard) Transcript() string {
 // At is how much audio was judged.
 func (e *Ear) At() time.Duration { return audio.Samples(e.pos).At(e.Rate) }
 
+// Taken is how much audio came.
+func (e *Ear) Taken() time.Duration { return audio.Samples(e.pos + len(e.rest)/2).At(e.Rate) }
+
 // Hear takes 16-bit little-endian audio.
 func (e *Ear) Hear(pcm []byte) (heard []Heard) {
 	pcm = append(e.rest, pcm...)

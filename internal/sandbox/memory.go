@@ -6,7 +6,9 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/parley-go/parley/internal/wire"
 )
@@ -20,6 +22,10 @@ type memory struct {
 	once  sync.Once
 	close func()
 }
+
+// roundTrip is how long a sandbox in memory looks at a request, so that one that is given up in the moment in which
+// it is sent gets no answer: nobody could tell otherwise whether it had one.
+const roundTrip = 1_000_037 * time.Nanosecond
 
 // memories counts the sandboxes in memory, so that each has an address of its own.
 var memories atomic.Uint32
@@ -36,13 +42,24 @@ func InMemory(t testing.TB) (s *Server, dial func(ctx context.Context, network, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.latency = roundTrip
 	return s, m.dial
+}
+
+// offer is a connection that the sandbox may refuse.
+type offer struct {
+	net.Conn
+	taken chan bool // size 1: the only word
 }
 
 func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	client, server := Pipe()
+	o := &offer{server, make(chan bool, 1)}
 	select {
-	case m.conns <- server:
+	case m.conns <- o:
+		if !<-o.taken {
+			return nil, syscall.ECONNREFUSED
+		}
 		return client, nil
 	case <-m.done:
 		return nil, net.ErrClosed

@@ -47,6 +47,8 @@ type Server struct {
 	wg    sync.WaitGroup
 	errs  func(status int, message string) any
 
+	latency time.Duration // before a request is answered, or not
+
 	mu      sync.Mutex
 	sockets map[*Socket]struct{}
 }
@@ -165,6 +167,7 @@ func (s *Server) Close() error {
 // before h; those of streams are left to the Call.
 func (s *Server) Handle(pattern string, h func(*Call)) {
 	s.handle(pattern, ofRequest, func(c *Call) bool {
+		c.look()
 		c.leave(h)
 		return c.strike()
 	}, h)
@@ -218,7 +221,12 @@ func (l listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		l.s.dials.Add(1)
-		if l.s.plans.take(ofConnection) == fault.None {
+		refused := l.s.plans.take(ofConnection) != fault.None
+		if o, ok := c.(*offer); ok {
+			o.taken <- !refused
+			c = o.Conn
+		}
+		if !refused {
 			return c, nil
 		}
 		reset(c)

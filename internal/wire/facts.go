@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
 )
@@ -28,6 +29,9 @@ type trace struct {
 	mu                               sync.Mutex
 	f                                Facts
 	asked, got, dnsAt, dialAt, tlsAt time.Time
+	wrote                            bool   // the request, at least into the buffer of the connection
+	meter                            *meter // of the connection; nil for none
+	before                           int64  // what it had sent before the request
 
 	have chan struct{} // closed when there is a connection
 	once sync.Once
@@ -64,10 +68,26 @@ func traced(ctx context.Context) (context.Context, *trace) {
 			note(func(now time.Time) { t.f.TLS = now.Sub(t.tlsAt) })
 		},
 		GotConn: func(i httptrace.GotConnInfo) {
-			note(func(now time.Time) { t.got, t.f.Reused = now, i.Reused })
+			note(func(now time.Time) { t.got, t.f.Reused, t.wrote = now, i.Reused, false })
+			if m := meterOf(i.Conn); m != nil {
+				n := m.total()
+				note(func(time.Time) { t.meter, t.before = m, n })
+			}
 			t.once.Do(func() { close(t.have) })
 		},
+		WroteRequest: func(i httptrace.WroteRequestInfo) { note(func(time.Time) { t.wrote = t.wrote || i.Err == nil }) },
 	}), t
+}
+
+// gaveUp is err of a request that was cancelled, marked if nothing of it was sent.
+func (t *trace) gaveUp(err error) error {
+	t.mu.Lock()
+	wrote, m, before := t.wrote, t.meter, t.before
+	t.mu.Unlock()
+	if !wrote || m != nil && m.total() == before { // net/http has closed the connection: it takes nothing any more
+		return attempt.Unsent(err)
+	}
+	return err
 }
 
 // facts is what is known so far; false as long as there is no connection.

@@ -25,7 +25,7 @@ const (
 func newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           network(&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second}),
+		DialContext:           metered(network(&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second})),
 		ForceAttemptHTTP2:     true,
 		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 10 * time.Second},
 		MaxIdleConns:          200,
@@ -66,7 +66,7 @@ func (c *Client) Do(ctx context.Context, op string, r *http.Request) (*http.Resp
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
-			return nil, context.Cause(ctx)
+			return nil, t.gaveUp(context.Cause(ctx))
 		}
 		return nil, c.Error(model.KindConnection, op, err)
 	}

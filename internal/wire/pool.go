@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/connpool"
+	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/model"
 )
 
@@ -152,7 +153,7 @@ func (p *Pool) Acquire(ctx context.Context) (*Lease, error) {
 			err = d.Unwrap()
 		}
 		if ctx.Err() == context.Canceled {
-			return nil, context.Cause(ctx)
+			return nil, attempt.Unsent(context.Cause(ctx))
 		}
 		return nil, p.peer.Error(model.KindConnection, "dial", err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/parley-go/parley/internal/attempt"
 	"github.com/parley-go/parley/model"
 )
 
@@ -317,10 +318,10 @@ func (s *Socket) write(ctx context.Context, kind int, b []byte) error {
 	case s.sem <- struct{}{}:
 		defer func() { <-s.sem }()
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return attempt.Unsent(context.Cause(ctx))
 	}
 	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
+		return attempt.Unsent(context.Cause(ctx))
 	}
 	until := time.Now().Add(writeLimit)
 	if d, ok := ctx.Deadline(); ok && d.Before(until) {

@@ -174,6 +174,7 @@ func (s *stream) Push(ctx context.Context, f audio.Frame) error {
 		var m wire.Proto
 		m.Bytes(5, part)
 		if err := s.cur.Send(ctx, m); err != nil {
+			s.turnedDown(s.cur)
 			return err
 		}
 		d := audio.Samples(len(part) / 2).At(f.Rate)
@@ -193,6 +194,13 @@ func (s *stream) Sent() time.Duration {
 		n -= c.audio
 	}
 	return n
+}
+
+// turnedDown notes a call that the provider refused, if it did. The caller holds sending.
+func (s *stream) turnedDown(c *call) {
+	if c.Refused() && !slices.Contains(s.refused, c) {
+		s.refused = append(s.refused, c)
+	}
 }
 
 // Flush implements driver.Stream. The provider finishes what it heard at the end of a call only.
@@ -288,11 +296,9 @@ func (s *stream) leave(c *call, err error) error {
 	if c.unused.Load() {
 		return nil
 	}
-	if c.Refused() {
-		s.sending.Lock()
-		s.refused = append(s.refused, c)
-		s.sending.Unlock()
-	}
+	s.sending.Lock()
+	s.turnedDown(c)
+	s.sending.Unlock()
 	if !c.done.Load() || err != io.EOF {
 		return err
 	}

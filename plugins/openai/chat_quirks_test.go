@@ -164,7 +164,7 @@ func TestAToolCallIsHandedOutWhenTheNextBegins(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(s.ready) != 1 || s.ready[0].ToolCalls[0].CallID != "x" {
+	if n := len(s.ready); n == 0 || len(s.ready[n-1].ToolCalls) != 1 || s.ready[n-1].ToolCalls[0].CallID != "x" {
 		t.Fatalf("%+v", s.ready)
 	}
 }

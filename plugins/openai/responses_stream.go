@@ -150,6 +150,7 @@ func (s *responseStream) state(kind string, data []byte) error {
 		s.id = r.ID
 	}
 	if kind == "response.created" {
+		s.put(&driver.Chunk{}) // the answer has begun, and costs something
 		return nil
 	}
 	if r.Usage != nil {

@@ -181,6 +181,7 @@ func (s *chatStream) take(data []byte) error {
 	if c.Object == "error" {
 		return s.e.refused("chat", data, 0)
 	}
+	begins := s.id == "" && c.ID != ""
 	if c.ID != "" {
 		s.id = c.ID
 	}
@@ -202,6 +203,9 @@ func (s *chatStream) take(data []byte) error {
 	}
 	if u != nil {
 		s.put(&driver.Chunk{Usage: u.driver()})
+	}
+	if begins && len(s.ready) == 0 {
+		s.put(&driver.Chunk{}) // the answer has begun, and costs something
 	}
 	return nil
 }

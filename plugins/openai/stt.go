@@ -118,7 +118,7 @@ const batchRate = 16000
 
 // Capabilities implements driver.STT.
 func (d *recognizer) Capabilities() driver.Capabilities {
-	c := driver.Capabilities{SampleRate: batchRate, Keyterms: true}
+	c := driver.Capabilities{SampleRate: batchRate, Keyterms: true, Tokens: strings.HasPrefix(d.model, "gpt-")}
 	switch {
 	case d.whisper() && d.o.Words:
 		c.AlignedTranscript = "word"

@@ -113,7 +113,7 @@ func (d *synthesizer) Info() model.Info { return d.Client.Info }
 
 // Capabilities implements driver.TTS.
 func (d *synthesizer) Capabilities() driver.Capabilities {
-	return driver.Capabilities{SampleRate: d.o.Rate, Channels: 1}
+	return driver.Capabilities{SampleRate: d.o.Rate, Channels: 1, Tokens: strings.HasPrefix(d.model, "gpt-")}
 }
 
 // Prewarm opens a connection ahead of the first speech.

@@ -24,11 +24,13 @@ func (d *synthesizer) Synthesize(ctx context.Context, text string) (driver.Audio
 		return nil, err
 	}
 	s := &speech{Exchange: e, d: d, id: metrics.NewID("ctx_")}
-	for _, m := range []message{{Text: text, ContextID: s.id}, {Operation: "flush", ContextID: s.id}} {
-		if err := e.WriteJSON(ctx, &m); err != nil {
-			_ = e.Close()
-			return nil, err
-		}
+	err = e.WriteJSON(ctx, &message{Text: text, ContextID: s.id})
+	if err == nil { // the text is out: who gives up now is not told that nothing was sent
+		err = e.WriteJSON(context.WithoutCancel(ctx), &message{Operation: "flush", ContextID: s.id})
+	}
+	if err != nil {
+		_ = e.Close()
+		return nil, err
 	}
 	return s, nil
 }

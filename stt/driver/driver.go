@@ -57,6 +57,9 @@ type Capabilities struct {
 	// Speculative says that repeated runs over the same audio cost nobody money, so the batch
 	// adapter may transcribe early and often.
 	Speculative bool
+	// Tokens says that the provider bills tokens: those of an utterance for which it does not state them are
+	// estimated.
+	Tokens bool
 }
 
 // Options of one recognition.

@@ -53,6 +53,7 @@ type Stream interface {
 type Capabilities struct {
 	AlignedTranscript bool // chunks carry Words
 	Sentences         bool // Push gets whole sentences or clauses, white space included, and not text as it is written
+	Tokens            bool // the provider bills tokens: those of a request that broke off before it stated them are estimated
 	SampleRate        int  // of the audio, in Hz
 	Channels          int
 }

@@ -139,7 +139,7 @@ func (s *session) obey(data []byte) error {
 				return err
 			}
 		}
-		m := map[string]any{"type": "Termination", "audio_duration_seconds": s.ear.At().Seconds(), "session_duration_seconds": 3}
+		m := map[string]any{"type": "Termination", "audio_duration_seconds": s.ear.Taken().Seconds(), "session_duration_seconds": 3}
 		if s.fault == fault.UsageMissing {
 			delete(m, "audio_duration_seconds")
 		}

@@ -149,7 +149,7 @@ func (l *listener) obey(data []byte) error {
 func (l *listener) bye() {
 	m := map[string]any{
 		"type": "Metadata", "transaction_key": "deprecated", "request_id": requestID, "channels": 1,
-		"duration": l.ear.At().Seconds(), "created": "2026-01-01T00:00:00Z",
+		"duration": l.ear.Taken().Seconds(), "created": "2026-01-01T00:00:00Z",
 	}
 	if l.fault == fault.UsageMissing {
 		delete(m, "duration")

@@ -245,10 +245,15 @@ func (t *transcriber) transcribe(id string, said sandbox.Heard) error {
 		out := int64(len(said.Words))
 		done["usage"] = map[string]any{"type": "tokens", "input_tokens": in, "output_tokens": out, "total_tokens": in + out,
 			"input_token_details": map[string]any{"audio_tokens": in, "text_tokens": 0}}
+		if err := t.ws.Send(done, true); err != nil {
+			return err
+		}
 		t.o.bill(t.c, t.model, 0, in, out)
+	} else if err := t.ws.Send(done, true); err != nil {
+		return err
 	}
-	err := t.ws.Send(done, true)
-	if err == nil && (t.fault == fault.DoubleFinal || t.fault == fault.UsageRepeated) {
+	var err error
+	if t.fault == fault.DoubleFinal || t.fault == fault.UsageRepeated {
 		err = t.ws.Send(done, true)
 	}
 	return err

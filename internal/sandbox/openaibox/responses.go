@@ -294,8 +294,15 @@ func (k *keeper) answering(c *sandbox.Call, r *ResponsesRequest, f fault.Kind) *
 			a.prompt += count(*it.Arguments)
 		}
 	}
-	for _, t := range r.Tools {
-		a.prompt += 7 + count(string(t))
+	for i, raw := range r.Tools {
+		var t struct {
+			Name, Description string
+			Parameters        json.RawMessage
+		}
+		if _ = json.Unmarshal(raw, &t); i == 0 {
+			a.prompt += 12
+		}
+		a.prompt += 7 + count(t.Name, t.Description, string(t.Parameters)) // as chat completions do
 	}
 	return a
 }

@@ -63,13 +63,21 @@ func Speech(s *sandbox.Server, prefix string, o SpeechOptions) {
 	})
 }
 
+// audioTokens is what the speech of a text costs, of a voice that takes its time for each word.
+func audioTokens(text string) (n int64) {
+	for _, w := range strings.Fields(text) {
+		n += 5 + int64(utf8.RuneCountInString(w))*3/5
+	}
+	return n
+}
+
 // speak sends the audio of each word in turn, and what it cost.
 func (r *speechRequest) speak(c *sandbox.Call, o SpeechOptions) {
 	characters := int64(utf8.RuneCountInString(r.Input))
 	cost := func(tokens bool) *metrics.TTS {
 		e := &metrics.TTS{CharactersCount: characters}
 		if tokens {
-			e.InputTokens, e.OutputTokens = characters/4+1, characters
+			e.InputTokens, e.OutputTokens = count(r.Input), audioTokens(r.Input)
 		}
 		e.Metadata = metrics.Metadata{ModelName: r.Model, ModelProvider: o.Provider}
 		return e

@@ -234,7 +234,7 @@ func (l *listener) finish() error {
 	if err := l.tell(l.ear.Finish(), "<end>"); err != nil {
 		return err
 	}
-	m := map[string]any{"tokens": []any{}, "final_audio_proc_ms": l.ear.At().Milliseconds(), "total_audio_proc_ms": l.ear.At().Milliseconds(), "finished": true}
+	m := map[string]any{"tokens": []any{}, "final_audio_proc_ms": l.ear.Taken().Milliseconds(), "total_audio_proc_ms": l.ear.Taken().Milliseconds(), "finished": true}
 	if l.fault == fault.UsageMissing {
 		delete(m, "total_audio_proc_ms")
 	}
