@@ -38,7 +38,7 @@ type converser struct {
 	unnamed  []said                      // by the user, as items that the model did not tell yet
 	turnOver time.Time                   // when the user's last turn was
 	began    int                         // generations that the model began by itself
-	hushed   bool                        // what it said last was interrupted
+	hushed   bool                        // what it said last is not to be taken up again
 	rounds   int                         // of tools that it answers by itself, since the user's turn
 }
 

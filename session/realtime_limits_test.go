@@ -150,3 +150,17 @@ func TestRealtimeInterruptWhileItReconnects(t *testing.T) {
 		c.close()
 	})
 }
+
+// A text whose saying broke off is no question: the model is not asked for an answer.
+func TestRealtimeSayThatBreaksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, m := newRealtimeCall(t, scripted.Options{Speed: 1})
+		c.start(nil)
+		c.s.Say(tenWords, nil)
+		c.until(1)
+		m.Break(&model.Error{Kind: model.KindConnection, Provider: "scripted", Op: "receive"})
+		c.until(8)
+		c.wantHistory("handoff  -> default_agent", "assistant: one two three [interrupted]")
+		c.close()
+	})
+}

@@ -51,7 +51,8 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		if g.Requested() && !st.owed {
 			c.rounds = 0
 		}
-		st.generation, st.conv, st.owed, c.hushed = g, c, false, false
+		st.generation, st.conv, st.owed = g, c, false
+		c.hushed = sp.source == sourceSay // a text is no answer that could be generated anew
 	})
 	gen := r.follow(st, g, tools)
 	var round *toolRound
