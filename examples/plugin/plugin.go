@@ -63,14 +63,16 @@ func (d *recogniser) Recognize(ctx context.Context, f audio.Frame, o driver.Opti
 	}
 	var a struct {
 		ID, Text string
-		Seconds  float64 // that Acme bills
+		Usage    json.RawMessage
 	}
 	if err := json.NewDecoder(bytes.NewReader(body)).Decode(&a); err != nil {
 		return nil, failed(model.KindProtocol, err)
 	}
 	res := &driver.Result{RequestID: a.ID, Alternative: driver.Alternative{Text: a.Text, End: f.Duration()}}
-	if a.Seconds > 0 {
-		res.Usage = &driver.UsageReport{AudioDuration: time.Duration(a.Seconds * float64(time.Second))}
+	var billed struct{ Seconds float64 }
+	if json.Unmarshal(a.Usage, &billed) == nil && billed.Seconds > 0 {
+		heard := time.Duration(billed.Seconds * float64(time.Second))
+		res.Usage = &driver.UsageReport{AudioDuration: heard, Raw: metrics.RawOf(a.Usage)}
 	}
 	return res, nil
 }

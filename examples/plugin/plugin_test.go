@@ -40,7 +40,7 @@ func start(t testing.TB, p fault.Plan) stttest.Provider {
 		if strings.Trim(string(pcm), "\x00") != "" {
 			text = "Hello."
 		}
-		answer := fmt.Sprintf(`{"id": "r1", "text": %q, "seconds": %v}`, text, float64(len(pcm))/2/16000)
+		answer := fmt.Sprintf(`{"id": "r1", "text": %q, "usage": {"seconds": %v}}`, text, float64(len(pcm))/2/16000)
 		if n := calls.Add(1); times < 0 || n <= times {
 			answer = wrong(p.Kind, answer, w, r)
 		}
@@ -81,7 +81,7 @@ func wrong(kind fault.Kind, answer string, w http.ResponseWriter, r *http.Reques
 	case fault.DoubleFinal, fault.UsageRepeated:
 		return answer + answer
 	case fault.UsageMissing:
-		return strings.Replace(answer, "seconds", "nothing", 1)
+		return strings.Replace(answer, "usage", "nothing", 1)
 	case fault.Stall, fault.HalfOpen, fault.Reset:
 		io.WriteString(w, answer[:some])
 		w.(http.Flusher).Flush()
