@@ -138,6 +138,16 @@ func (c *call) speak(d time.Duration) {
 	c.room.In.Speak(now, now.Add(d))
 }
 
+// hear waits until so much of what the agent says was heard.
+func (c *call) hear(d time.Duration) {
+	c.t.Helper()
+	for limit := time.Now().Add(patience); c.room.Out.Played() < d; time.Sleep(time.Millisecond) {
+		if time.Now().After(limit) {
+			c.t.Fatalf("%v were heard in %v, want %v; history: %q", c.room.Out.Played(), patience, d, c.said())
+		}
+	}
+}
+
 // await waits until cond holds of the events so far.
 func (c *call) await(what string, cond func([]session.Event) bool) {
 	c.t.Helper()

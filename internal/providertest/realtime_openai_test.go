@@ -83,7 +83,7 @@ func TestRealtimeCutWhereItWasHeard(t *testing.T) {
 			return ok && s.New == agent.Speaking
 		})
 	})
-	time.Sleep(300 * time.Millisecond) // some words
+	c.hear(300 * time.Millisecond) // some words
 	c.speak(600 * time.Millisecond)
 	c.awaitMessages(4)
 	var cut *chat.Message

@@ -128,7 +128,7 @@ func TestRealtimeInterruption(t *testing.T) {
 				return ok && s.New == agent.Speaking
 			})
 		})
-		time.Sleep(500 * time.Millisecond) // so that some of it is heard
+		c.hear(500 * time.Millisecond)
 		c.speak(800 * time.Millisecond)
 		said := c.awaitMessages(4)
 		cut, _ := strings.CutPrefix(said[1], "assistant: ")
