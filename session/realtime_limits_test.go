@@ -9,6 +9,8 @@ import (
 	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
+	"github.com/parley-go/parley/opt"
+	"github.com/parley-go/parley/realtime"
 	"github.com/parley-go/parley/realtime/driver"
 	"github.com/parley-go/parley/realtime/scripted"
 	"github.com/parley-go/parley/session"
@@ -163,4 +165,35 @@ func TestRealtimeSayThatBreaksOff(t *testing.T) {
 		c.wantHistory("handoff  -> default_agent", "assistant: one two three [interrupted]")
 		c.close()
 	})
+}
+
+// A reply that was asked of a model which is replaced before it begins is asked of the other one.
+func TestRealtimeModelChangedBeforeItAnswers(t *testing.T) {
+	for name, say := range map[string]bool{"reply": false, "say": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, m := newRealtimeCall(t, scripted.Options{Latency: time.Second})
+				other := scripted.New(&scripted.Options{Replies: []scripted.Reply{{Text: "I am the other."}}})
+				c.start(nil)
+				c.until(2)
+				want := "assistant: I am the other."
+				if say {
+					c.s.Say("Read this.", nil)
+					want = "assistant: Read this."
+				} else {
+					c.s.GenerateReply(agent.Reply{})
+				}
+				c.until(2.5)
+				if err := c.s.UpdateAgentOptions(agent.Options{Realtime: opt.Some(realtime.New(other, nil))}); err != nil {
+					t.Fatal(err)
+				}
+				c.until(12)
+				c.wantHistory("handoff  -> default_agent", want)
+				c.close()
+				if l := m.Ledger(); l.Open != 0 {
+					t.Errorf("%d connections are open", l.Open)
+				}
+			})
+		})
+	}
 }

@@ -42,7 +42,7 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 		return nil, err
 	}
 	if g == nil {
-		if g, err = c.ask(sp, st, q, tools); g == nil {
+		if c, g, err = r.request(st.ctx, func(c *converser) (*realtime.Generation, error) { return c.ask(sp, st, q, tools) }); g == nil {
 			return nil, err
 		}
 		defer context.AfterFunc(st.ctx, g.Interrupt)()
@@ -102,6 +102,24 @@ func (r *run) converse(sp *speech, st *step, q replyRequest) (*toolRound, error)
 	return round, err
 }
 
+// request asks the realtime model for something, and the next one if it is replaced meanwhile. The generation is nil when
+// there will be none.
+func (r *run) request(ctx context.Context, ask func(*converser) (*realtime.Generation, error)) (*converser, *realtime.Generation, error) {
+	for {
+		c := r.conv.Load()
+		if c == nil {
+			return nil, nil, nil
+		}
+		g, err := ask(c)
+		if err == nil && g != nil {
+			return c, g, nil
+		}
+		if over := errors.Is(err, realtime.ErrInterrupted) || errors.Is(err, realtime.ErrClosed); !over || ctx.Err() != nil || r.conv.Load() == c {
+			return nil, nil, failure(err)
+		}
+	}
+}
+
 // ask asks the model for the answer to q; nil when there will be none.
 func (c *converser) ask(sp *speech, st *step, q replyRequest, tools *llm.ToolContext) (*realtime.Generation, error) {
 	if err := c.tell(st.ctx, sp.act); err != nil {
@@ -124,7 +142,7 @@ func (c *converser) ask(sp *speech, st *step, q replyRequest, tools *llm.ToolCon
 	}
 	g, err := c.s.Generate(st.ctx, rq)
 	switch {
-	case st.ctx.Err() != nil, errors.Is(err, realtime.ErrInterrupted), errors.Is(err, realtime.ErrClosed):
+	case st.ctx.Err() != nil:
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -305,13 +323,13 @@ func (r *run) sayItself(act *activity, text iter.Seq[string], o *agent.SayOption
 		for t := range text {
 			whole.WriteString(t)
 		}
-		st, c := sp.step, r.conv.Load()
-		if c == nil || !sp.await(st.scheduled) {
+		st := sp.step
+		if !sp.await(st.scheduled) {
 			return nil
 		}
-		g, err := c.s.Say(st.ctx, whole.String())
-		if err != nil {
-			return failure(err)
+		_, g, err := r.request(st.ctx, func(c *converser) (*realtime.Generation, error) { return c.s.Say(st.ctx, whole.String()) })
+		if g == nil {
+			return err
 		}
 		sp.begun = g
 		_, err = r.converse(sp, st, replyRequest{choice: llm.ToolChoice{Mode: llm.ToolNone}})
