@@ -46,6 +46,35 @@ func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+func TestACallThatNobodyReadIsNotWaitedFor(t *testing.T) {
+	o := &scripted.Options{Capabilities: waiting(),
+		Replies: []scripted.Reply{{Open: true, Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}
+	run(t, o, nil, func(k *talk) {
+		g, err := k.s.Generate(k.Context(), nil)
+		must(k, err)
+		synctest.Wait() // the call has come
+		g.Interrupt()
+		k.expect("outputs", k.outputs(), "c1: The call was cancelled.")
+		k.expect("errors", k.errorsTold())
+	})
+}
+
+func TestASessionThatClosesProvokesNoMoreAnswers(t *testing.T) {
+	caps := waiting()
+	caps.AutoToolReply = true
+	o := &scripted.Options{Capabilities: caps, NoCancel: true, Speed: 1,
+		Replies: []scripted.Reply{{Text: "Well.", Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}
+	run(t, o, nil, func(k *talk) {
+		_, err := k.s.Generate(k.Context(), nil)
+		must(k, err)
+		must(k, k.s.Close()) // which waits for what it costs
+		k.expect("outputs", k.outputs())
+		if n := len(k.script.Ledger().Responses); n != 1 {
+			k.Errorf("%d responses", n)
+		}
+	})
+}
+
 func TestCallsThatNobodyMakesAreDropped(t *testing.T) {
 	for name, x := range map[string]struct {
 		caps    *driver.Capabilities

@@ -195,6 +195,16 @@ func (g *Generation) tooLong() bool {
 	return g.audio > maxAudio || g.text > maxText || g.parts > maxParts
 }
 
+// unread are the ids of the calls that its reader has not taken.
+func (g *Generation) unread() (ids []string) {
+	g.calls.mu.Lock()
+	defer g.calls.mu.Unlock()
+	for _, c := range g.calls.items {
+		ids = append(ids, c.CallID)
+	}
+	return ids
+}
+
 // begin says that the provider made a response for it.
 func (g *Generation) begin(r *response) {
 	g.response, g.created, g.ttft, g.info = r.id, r.created, metrics.NoOutput, r.info

@@ -293,8 +293,10 @@ func (s *Session) interrupt(g *Generation) {
 			for _, m := range r.g.open {
 				s.c.write(m)
 			}
+			unread := r.g.unread()
 			r.g.end(Cancelled, nil, false)
 			s.over(r.g)
+			s.dropCalls(unread)
 		}
 	}
 	s.drop(func(o *op) bool {

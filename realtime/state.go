@@ -143,9 +143,12 @@ func (s *Session) UpdateContext(ctx context.Context, c *chat.Context) error {
 func (s *Session) DropCalls(callIDs ...string) {
 	s.mu.Lock()
 	defer s.unlock()
-	if s.usable() != nil {
-		return
+	if s.usable() == nil {
+		s.dropCalls(callIDs)
 	}
+}
+
+func (s *Session) dropCalls(callIDs []string) {
 	was := len(s.want.conv)
 	s.want.conv = slices.DeleteFunc(s.want.conv, func(it chat.Item) bool {
 		call, ok := it.(*chat.FunctionCall)
@@ -382,6 +385,9 @@ func (c *connection) reconcileConversation(to conversation) (acks []*ack) {
 // withoutOutput answers those calls among the items that are no longer wanted which nobody has answered: a provider that
 // cannot forget them waits for their outputs.
 func (c *connection) withoutOutput(ids []string) (add []driver.Item) {
+	if c.s.usable() != nil {
+		return nil // it might be answered, and nobody waits for that
+	}
 	for _, id := range ids {
 		call, ok := c.has.conv[c.has.conv.index(id)].(*chat.FunctionCall)
 		if !ok || c.has.conv.answers(call.CallID) {
