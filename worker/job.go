@@ -213,7 +213,8 @@ func (j *Job) runEntrypoint() {
 	}
 }
 
-// Room is the room of a job; it implements session.Transport.
+// Room is the room of a job; it implements session.Transport. A session hears and shows the defaults of
+// room.IOOptions there; With changes them.
 type Room struct {
 	job *Job
 
@@ -228,6 +229,7 @@ type Room struct {
 var (
 	_ session.Transport = (*Room)(nil)
 	_ session.HangUper  = (*Room)(nil)
+	_ session.HangUper  = (*withOptions)(nil)
 )
 
 // Connect joins the room with the token that the server gave for the job. A second call returns the
@@ -277,17 +279,64 @@ func (r *Room) Open(ctx context.Context, h session.Host) (session.IO, error) {
 	if err != nil {
 		return session.IO{}, err
 	}
-	ends, err := lk.Open(ctx, h)
+	return r.open(ctx, h, lk)
+}
+
+// open opens t, the job's room with some settings, for a session of the job.
+func (r *Room) open(ctx context.Context, h session.Host, t session.Transport) (session.IO, error) {
+	ends, err := t.Open(ctx, h)
 	if err != nil {
 		return ends, err
 	}
 	if s, ok := session.SessionOf(h); ok {
 		if err := r.job.enter(s, &ends); err != nil {
-			_ = lk.Close(ctx)
+			_ = t.Close(ctx)
 			return session.IO{}, err
 		}
 	}
 	return ends, nil
+}
+
+// With is the room as a transport with other settings than the defaults: for video, or a caller who may hang up and
+// call again, for instance. Each is for one session at a time.
+func (r *Room) With(o room.IOOptions) session.Transport { return &withOptions{Room: r, opts: o} }
+
+// withOptions is the job's room with settings of its own.
+type withOptions struct {
+	*Room
+	opts room.IOOptions
+
+	opening sync.Mutex // guards in
+	in      session.Transport
+}
+
+// Open implements session.Transport.
+func (w *withOptions) Open(ctx context.Context, h session.Host) (session.IO, error) {
+	lk, err := w.Connect(ctx)
+	if err != nil {
+		return session.IO{}, err
+	}
+	in := lk.With(w.opts)
+	ends, err := w.open(ctx, h, in)
+	if err != nil {
+		return ends, err
+	}
+	w.opening.Lock()
+	defer w.opening.Unlock()
+	w.in = in
+	return ends, nil
+}
+
+// Close implements session.Transport.
+func (w *withOptions) Close(ctx context.Context) error {
+	w.opening.Lock()
+	in := w.in
+	w.in = nil
+	w.opening.Unlock()
+	if in == nil {
+		return nil
+	}
+	return in.Close(ctx)
 }
 
 // Close implements session.Transport. The room is left when the job ends, not when the session does.

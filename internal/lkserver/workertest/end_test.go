@@ -56,6 +56,30 @@ func TestCallerHangsUp(t *testing.T) {
 	sc.quiet()
 }
 
+// TestRoomWithOtherSettings has a job's session see the caller's video: it is the job's all the same.
+func TestRoomWithOtherSettings(t *testing.T) {
+	t.Parallel()
+	sc := newScene(t, func(ctx context.Context, job *worker.Job, _ *scene) error {
+		s := script{}
+		a := greets("Hello there.")
+		return session.New(s.options()).Start(ctx, &a, job.Room().With(room.IOOptions{VideoInput: true}))
+	}, nil)
+	c := sc.dialAgent()
+	c.answered()
+	job := next(t, sc.jobs)
+	if job.Session() == nil {
+		t.Error("the job does not know its session")
+	}
+	if err := c.Hangup(); err != nil {
+		t.Fatal(err)
+	}
+	if r := next(t, sc.reports); r.SessionID == "" || r.CloseReason != session.ReasonParticipantDisconnected || r.JobReason != "session closed" {
+		t.Errorf("report of %q, closed for %s, job %s", r.SessionID, r.CloseReason, r.JobReason)
+	}
+	<-job.Done()
+	sc.quiet()
+}
+
 // TestAgentEndsTheCall lets the model call the tool that ends the call. The caller hears the goodbye
 // to its end before he is disconnected.
 func TestAgentEndsTheCall(t *testing.T) {
