@@ -200,6 +200,27 @@ func TestTheModelsOwnAnswerIsAskedForWhenItFails(t *testing.T) {
 	})
 }
 
+func TestAnswerThatTheProviderCancelsIsAskedForAgain(t *testing.T) {
+	o := &scripted.Options{Speed: 1, Replies: []scripted.Reply{{TTFT: time.Second, Status: driver.Cancelled}, {Text: "Here."}}}
+	run(t, o, nil, func(k *talk) {
+		if a := k.generate(nil); a.err != nil || a.text != "Here." {
+			k.Error(a)
+		}
+		k.expect("errors", k.errorsTold(), "recoverable: scripted generate: connection error: the provider cancelled the answer before it began")
+	})
+	o = &scripted.Options{Texts: []string{"Wait."}, Speed: 1, Replies: []scripted.Reply{{Text: "Lost.", TTFT: time.Second}, {Text: "Here."}}}
+	run(t, o, nil, func(k *talk) {
+		g, err := k.s.Generate(k.Context(), nil)
+		must(k, err)
+		k.script.Emit(&driver.SpeechStarted{})
+		k.script.Emit(&driver.ResponseDone{ResponseID: g.ResponseID(), Status: driver.Cancelled})
+		if a := k.collect(g); a.text != "" { // since the user speaks
+			k.Error(a)
+		}
+		k.expect("errors", k.errorsTold())
+	})
+}
+
 func TestUsageOfResponsesThatNobodyKnows(t *testing.T) {
 	usage := driver.Usage{InputTokens: 7, OutputTokens: 2, Input: metrics.InputTokenDetails{CachedTokens: 99}}
 	run(t, nil, nil, func(k *talk) {

@@ -12,6 +12,7 @@ import (
 
 var (
 	errNoReason = errors.New("the provider gave no reason")
+	errUnwished = errors.New("the provider cancelled the answer before it began")
 )
 
 // response is what a provider makes of one request, or by itself, until it is done.
@@ -251,6 +252,10 @@ func (c *connection) done(e *driver.ResponseDone) {
 		}
 		g.end(Incomplete, e.Err, true)
 	default:
+		if g.requested && !g.emitted && !s.turns.speaking { // nobody wished it
+			c.failed(g, c.m.error(model.KindConnection, "generate", errUnwished))
+			return
+		}
 		g.end(e.Status, nil, true)
 	}
 	s.over(g)

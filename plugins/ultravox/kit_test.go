@@ -15,7 +15,7 @@ import (
 var skipped = map[string]string{
 	"context":       "a call grows at its end only, and takes nothing that the assistant is to have said",
 	"removed":       "what was said cannot be taken back",
-	"withdrawn":     "the provider names no requests: the end of an answer that was stopped before it began may be taken for that of the next",
+	"withdrawn":     "the provider names no requests: the end of an answer that was stopped before it began may be taken for that of the next, which is asked for again",
 	"failed once":   "the provider tells of no answers that failed",
 	"failed always": "the provider tells of no answers that failed",
 }
