@@ -174,6 +174,8 @@ func (c *conversation) Next(ctx context.Context) (driver.Event, error) {
 		case a, more := <-c.in:
 			c.arrived(ctx, a, more)
 		case <-c.queue.wake:
+		case <-c.turn.overdue():
+			c.turn.release()
 		case <-ctx.Done():
 			c.rest(ctx, context.Cause(ctx))
 		}

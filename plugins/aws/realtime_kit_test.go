@@ -7,6 +7,7 @@ import (
 
 	"github.com/parley-go/parley/internal/sandbox"
 	"github.com/parley-go/parley/internal/sandbox/stage"
+	"github.com/parley-go/parley/model/fault"
 	"github.com/parley-go/parley/plugins/aws/internal/novabox"
 	"github.com/parley-go/parley/realtime/realtimetest"
 )
@@ -37,17 +38,22 @@ func inMemory(t testing.TB) (*sandbox.Server, *http.Client) {
 
 func TestRealtimeConformance(t *testing.T) {
 	never := "the service has no answers that fail: it ends the connection"
-	h := realtimetest.Harness{
-		Start: func(t testing.TB, s realtimetest.Scene) realtimetest.Provider {
+	on := func(o novabox.Options) func(testing.TB, realtimetest.Scene) realtimetest.Provider {
+		return func(t testing.TB, s realtimetest.Scene) realtimetest.Provider {
 			box, client := inMemory(t)
 			box.Plan(s.Plan)
-			novabox.Converse(box, novabox.Options{Talk: stage.Talk(s)})
+			o := o
+			o.Talk = stage.Talk(s)
+			novabox.Converse(box, o)
 			d := made(t, box, RealtimeOptions{})
 			d.HTTP = client
 			return realtimetest.Provider{Driver: d, Served: func() realtimetest.Served {
 				return realtimetest.Served{Billed: box.Ledger.Billed(), Stated: box.Ledger.Stated(), Dials: box.Dials(), Open: box.Open()}
 			}}
-		},
+		}
+	}
+	h := realtimetest.Harness{
+		Start:  on(novabox.Options{}),
 		Speech: sandbox.EarSpeech(inputRate), Text: sandbox.EarText, Secret: sandbox.DefaultKey,
 		Skip: map[string]string{
 			"failed once": never, "failed always": never, "text only": "the model always speaks",
@@ -59,5 +65,15 @@ func TestRealtimeConformance(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { c.Run(t, h) })
 		})
+	}
+	late := h
+	late.Start = on(novabox.Options{Late: true})
+	for _, c := range realtimetest.Cases() {
+		if k := c.Plan.Kind; k == fault.None || k == fault.Slow || k == fault.UsageMissing || k == fault.UsageRepeated {
+			t.Run("usage late/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) { c.Run(t, late) })
+			})
+		}
 	}
 }

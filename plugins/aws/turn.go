@@ -69,7 +69,40 @@ type turn struct {
 	open  map[string]place
 
 	usage account
+	done  *driver.ResponseDone // of an answer that waits for its usage; nil for none
+	late  *time.Timer          // the end of that wait; nil when there was none
 	pcm   []int16
+}
+
+// unstated is how long the end of an answer waits for the connection's first usage, unless something else goes on:
+// once the answer is estimated, what it did cost would be booked a second time.
+const unstated = 500 * time.Millisecond
+
+// put tells an event, and before it the end of an answer that waits.
+func (t *turn) put(e driver.Event) {
+	t.release()
+	t.c.put(e)
+}
+
+// overdue tells when the wait for usage is over; nil for never.
+func (t *turn) overdue() <-chan time.Time {
+	if t.done == nil {
+		return nil
+	}
+	return t.late.C
+}
+
+// release tells the end of the answer that waits for its usage, if there is one.
+func (t *turn) release() {
+	if t.done == nil {
+		return
+	}
+	if t.late != nil {
+		t.late.Stop()
+	}
+	t.done.Usage = t.usage.close()
+	t.c.put(t.done)
+	t.done = nil
 }
 
 // take understands an event.
@@ -90,7 +123,8 @@ func (t *turn) take(ctx context.Context, raw []byte) error {
 	case e.ContentEnd != nil:
 		return t.ends(ctx, e.ContentEnd)
 	case e.UsageEvent != nil:
-		t.usage.add(e.UsageEvent)
+		t.usage.add(e.UsageEvent, t.id != "" || t.done != nil)
+		t.release()
 	case e.CompletionEnd != nil:
 		return t.over(ctx, driver.Completed)
 	}
@@ -154,7 +188,7 @@ func (t *turn) says(ctx context.Context, s *content) error {
 			delta = " " + delta
 		}
 		t.words = true
-		t.c.put(&driver.Text{ResponseID: t.id, ItemID: t.msg, Delta: delta})
+		t.put(&driver.Text{ResponseID: t.id, ItemID: t.msg, Delta: delta})
 	}
 	return nil
 }
@@ -170,14 +204,14 @@ func (t *turn) hears(text string) {
 	}
 	t.speaks()
 	t.text = strings.TrimSpace(t.text + " " + text)
-	t.c.put(&driver.Transcript{ItemID: t.item, Text: t.text, StartedAt: t.since})
+	t.put(&driver.Transcript{ItemID: t.item, Text: t.text, StartedAt: t.since})
 }
 
 // speaks says once that the user speaks.
 func (t *turn) speaks() {
 	if t.item == "" {
 		t.item, t.text, t.since = metrics.NewID("item_"), "", time.Now()
-		t.c.put(&driver.SpeechStarted{})
+		t.put(&driver.SpeechStarted{})
 	}
 }
 
@@ -186,8 +220,8 @@ func (t *turn) heard() {
 	if t.item == "" {
 		return
 	}
-	t.c.put(&driver.SpeechStopped{ItemID: t.item})
-	t.c.put(&driver.Transcript{ItemID: t.item, Text: t.text, Final: true, Failed: t.text == "", StartedAt: t.since})
+	t.put(&driver.SpeechStopped{ItemID: t.item})
+	t.put(&driver.Transcript{ItemID: t.item, Text: t.text, Final: true, Failed: t.text == "", StartedAt: t.since})
 	t.item = ""
 }
 
@@ -199,7 +233,7 @@ func (t *turn) begin() {
 	t.heard()
 	t.id = metrics.NewID("resp_")
 	t.last = t.id
-	t.c.put(&driver.ResponseCreated{ResponseID: t.id, RequestID: t.c.begins()})
+	t.put(&driver.ResponseCreated{ResponseID: t.id, RequestID: t.c.begins()})
 }
 
 // message begins the answer's message, if it has not begun.
@@ -207,7 +241,7 @@ func (t *turn) message() {
 	t.begin()
 	if t.msg == "" {
 		t.msg, t.words = metrics.NewID("item_"), false
-		t.c.put(&driver.MessageStarted{ResponseID: t.id, ItemID: t.msg})
+		t.put(&driver.MessageStarted{ResponseID: t.id, ItemID: t.msg})
 	}
 }
 
@@ -221,7 +255,7 @@ func (t *turn) sounds(s *content) error {
 	}
 	t.message()
 	t.pcm = wire.Samples(nil, b) // several may wait
-	t.c.put(&driver.Audio{ResponseID: t.id, ItemID: t.msg, Frame: audio.Frame{Data: t.pcm, Rate: outputRate, Channels: 1}})
+	t.put(&driver.Audio{ResponseID: t.id, ItemID: t.msg, Frame: audio.Frame{Data: t.pcm, Rate: outputRate, Channels: 1}})
 	return nil
 }
 
@@ -230,7 +264,7 @@ func (t *turn) calls(s *content) {
 	t.c.mu.Lock()
 	t.c.calls[s.ToolUseID] = true
 	t.c.mu.Unlock()
-	t.c.put(&driver.ToolCall{ResponseID: t.id, ItemID: metrics.NewID("item_"),
+	t.put(&driver.ToolCall{ResponseID: t.id, ItemID: metrics.NewID("item_"),
 		Call: llm.ToolCall{CallID: s.ToolUseID, Name: s.ToolName, Arguments: arguments(s.Content)}})
 }
 
@@ -267,7 +301,7 @@ func (t *turn) cut(ctx context.Context, p place) error {
 	if t.id == "" {
 		return nil
 	}
-	t.c.put(&driver.Interrupted{ResponseID: t.id})
+	t.put(&driver.Interrupted{ResponseID: t.id})
 	return t.over(ctx, driver.Cancelled)
 }
 
@@ -277,16 +311,22 @@ func (t *turn) over(ctx context.Context, end driver.Status) error {
 		return nil
 	}
 	if t.msg != "" {
-		t.c.put(&driver.MessageDone{ResponseID: t.id, ItemID: t.msg})
+		t.put(&driver.MessageDone{ResponseID: t.id, ItemID: t.msg})
 	}
-	t.c.put(&driver.ResponseDone{ResponseID: t.id, Status: end, Usage: t.usage.close()})
+	t.done = &driver.ResponseDone{ResponseID: t.id, Status: end}
 	t.id, t.msg = "", ""
+	if t.usage.ever {
+		t.release()
+	} else {
+		t.late = time.NewTimer(unstated)
+	}
 	return t.c.askNext(ctx)
 }
 
 // flush tells of what was used and not told.
 func (t *turn) flush() {
+	t.release()
 	if u := t.usage.take(); u != nil {
-		t.c.put(&driver.ResponseUsage{ResponseID: t.id, Usage: *u})
+		t.put(&driver.ResponseUsage{ResponseID: t.id, Usage: *u})
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
@@ -97,7 +99,9 @@ func TestContentsBecomeTurns(t *testing.T) {
 		"an interruption in words": {[]string{"contentStart s2 TEXT ASSISTANT SPECULATIVE", "textOutput s2 You interrupted me."}, []string{"Text  You interrupted me."}},
 	} {
 		want := append(append([]string{}, began...), x.out...)
-		if got := told(t, scene(t), append(append([]string{}, begin...), x.in...)...); !reflect.DeepEqual(got, want) {
+		c := scene(t)
+		c.turn.usage.ever = true
+		if got := told(t, c, append(append([]string{}, begin...), x.in...)...); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", name, got[min(len(began), len(got)):], x.out)
 		}
 	}
@@ -157,6 +161,8 @@ func TestUsage(t *testing.T) {
 		"after the answer":      {[]*usage{state(3, 3), nil, nil, state(4, 7)}, []int64{3, 0, 4}},
 		"never":                 {[]*usage{nil}, []int64{-1, -1}},
 		"after one was guessed": {[]*usage{nil, state(4, 10), nil}, []int64{-1, 4, -1}},
+		"of what was guessed":   {[]*usage{nil, state(4, 4), state(3, 7), nil}, []int64{-1, 3, -1}},
+		"without totals, too":   {[]*usage{nil, state(4, -1), state(3, -1), nil}, []int64{-1, 3, -1}},
 	} {
 		var a account
 		var got []int64
@@ -171,7 +177,7 @@ func TestUsage(t *testing.T) {
 		}
 		for _, u := range x.stated {
 			if u != nil {
-				a.add(u)
+				a.add(u, true)
 				continue
 			}
 			note(a.close())
@@ -180,6 +186,73 @@ func TestUsage(t *testing.T) {
 		if !reflect.DeepEqual(got, x.want) {
 			t.Errorf("%s: %v, want %v", name, got, x.want)
 		}
+	}
+}
+
+// Whenever the first usage of a connection comes, nothing is both told and left to be estimated: the end of the first
+// answer waits for it, a moment, and unless something else goes on.
+func TestFirstUsage(t *testing.T) {
+	const usage, end, next = `{"event":{"usageEvent":{"details":{"delta":{"output":{"speechTokens":4}},"total":{"output":{"speechTokens":%d}}}}}}`,
+		`{"event":{"contentEnd":{"contentId":"a","stopReason":"END_TURN"}}}`, `{"event":{"contentStart":{"contentId":"a","type":"AUDIO","role":"ASSISTANT"}}}`
+	first, second, third := fmt.Sprintf(usage, 4), fmt.Sprintf(usage, 8), fmt.Sprintf(usage, 12)
+	for name, x := range map[string]struct {
+		said []string // "" is half a second
+		want []string // when answers ended, and with what usage; then what was left
+	}{
+		"before the end":     {[]string{next, first, end, ""}, []string{"0s 4"}},
+		"behind the end":     {[]string{next, end, first, "", next, second, end}, []string{"0s 4", "500ms 4"}},
+		"a moment later":     {[]string{next, end, "", "", first, next, second, end}, []string{"500ms nil", "1s 4"}},
+		"in the next one":    {[]string{next, end, next, first, second, end}, []string{"0s nil", "0s 4"}},
+		"after both":         {[]string{next, end, next, end, first, second, ""}, []string{"0s nil", "0s nil"}},
+		"never":              {[]string{next, end, "", "", next, end, ""}, []string{"500ms nil", "1.5s nil"}},
+		"one was lost":       {[]string{next, end, "", next, end, second, ""}, []string{"500ms nil", "500ms 4"}},
+		"late, and one lost": {[]string{next, end, "", "", second, next, third, end}, []string{"500ms nil", "1s 4"}},
+		"always behind":      {[]string{next, end, first, next, end, second, next, end, third}, []string{"0s 4", "0s 0", "0s 4", "left 4"}},
+		"at the very end":    {[]string{next, end}, []string{"0s nil"}},
+		"for an open one":    {[]string{next, first}, []string{"left 4"}},
+		"behind a user's":    {[]string{next, end, `{"event":{"textOutput":{"contentId":"u","content":"{\"interrupted\":true}"}}}`, first}, []string{"0s nil"}},
+		"for a cut one":      {[]string{next, `{"event":{"contentEnd":{"contentId":"a","stopReason":"INTERRUPTED"}}}`, first}, []string{"0s 4"}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := scene(t)
+			began := time.Now()
+			got := make(chan []string, 1)
+			go func() {
+				var all []string
+				spent := func(u *driver.Usage) string {
+					if u == nil {
+						return "nil"
+					}
+					return fmt.Sprint(u.OutputTokens)
+				}
+				for {
+					switch e, err := c.Next(t.Context()); e := e.(type) {
+					case nil:
+						if err == nil {
+							t.Error("nothing was told")
+						}
+						got <- all
+						return
+					case *driver.ResponseDone:
+						all = append(all, time.Since(began).String()+" "+spent(e.Usage))
+					case *driver.ResponseUsage:
+						all = append(all, "left "+spent(&e.Usage))
+					}
+				}
+			}()
+			for _, s := range x.said {
+				if s == "" {
+					time.Sleep(unstated)
+				} else {
+					c.in <- arrival{event: []byte(s)}
+				}
+				synctest.Wait()
+			}
+			close(c.in)
+			if all := <-got; !reflect.DeepEqual(all, x.want) {
+				t.Errorf("%s: %q, want %q", name, all, x.want)
+			}
+		})
 	}
 }
 

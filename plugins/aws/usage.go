@@ -41,30 +41,40 @@ type account struct {
 	known       bool // something was stated since it was last taken
 	ever        bool // or before
 	guessed     bool // what was not stated is estimated by whoever asked
+	mixed       bool // what goes on was stated together with what was estimated
 }
 
-// add takes a statement. The totals say what a delta that comes twice, or is lost, does not.
-func (a *account) add(u *usage) {
+// add takes a statement, which may be for an answer that is not told yet. The totals say what a delta that comes
+// twice, or is lost, does not.
+func (a *account) add(u *usage, untold bool) {
 	now := a.total
 	if u.Details.Total != nil {
 		now = *u.Details.Total
 	} else {
 		now.add(u.Details.Delta, 1)
 	}
-	if a.guessed {
-		a.told = now
-		a.told.add(u.Details.Delta, -1)
+	if a.ever && now == a.total {
+		return
 	}
-	a.total, a.known, a.ever, a.guessed = now, true, true, false
+	a.known, a.mixed = true, false
+	if a.guessed {
+		before := now
+		before.add(u.Details.Delta, -1)
+		if before == (tally{}) || !untold { // it has in it what was estimated
+			before, a.known, a.mixed = now, false, untold
+		}
+		a.told = before
+	}
+	a.total, a.ever, a.guessed = now, true, false
 }
 
-// close is what an answer cost; nil when nothing was ever stated, so that it is to be estimated. What is stated
-// later than the end of an answer is told with the next one.
+// close is what an answer cost; nil when nothing was stated that is its alone, so that it is to be estimated. What is
+// stated later than the end of an answer is told with the next one.
 func (a *account) close() *driver.Usage {
-	if !a.known && a.ever {
+	if !a.known && a.ever && !a.mixed {
 		return &driver.Usage{}
 	}
-	a.guessed = !a.ever
+	a.guessed, a.mixed = !a.known, false
 	return a.take()
 }
 

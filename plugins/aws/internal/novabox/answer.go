@@ -66,12 +66,13 @@ func (t *conversation) cut() bool {
 	}
 	a.cut = true
 	close(a.stopped)
-	t.state(a.fault)
-	if a.audio != "" {
-		t.end(a.audio, "AUDIO", "INTERRUPTED")
-	}
-	t.interrupted()
-	return true
+	return t.stating(a.fault, func() bool {
+		if a.audio != "" {
+			t.end(a.audio, "AUDIO", "INTERRUPTED")
+		}
+		t.interrupted()
+		return true
+	})
 }
 
 // phrase is how many words are told at once before they are spoken.
@@ -163,11 +164,12 @@ func (a *answer) call() bool {
 		}
 		if !a.unless(func() bool {
 			t.use(tally{Output: tokens{Text: 5 + sandbox.TextTokens(c.Arguments)}})
-			t.state(a.fault)
 			t.calls[c.CallID] = c.Name
 			t.turns = append(t.turns, sandbox.Turn{Role: "call", Text: c.Arguments, Tool: c.Name})
-			return t.block("TOOL", "TOOL", "", "TOOL_USE", func(id string) bool {
-				return t.tell("toolUse", map[string]any{"contentId": id, "role": "TOOL", "toolName": c.Name, "toolUseId": c.CallID, "content": c.Arguments}, true)
+			return t.stating(a.fault, func() bool {
+				return t.block("TOOL", "TOOL", "", "TOOL_USE", func(id string) bool {
+					return t.tell("toolUse", map[string]any{"contentId": id, "role": "TOOL", "toolName": c.Name, "toolUseId": c.CallID, "content": c.Arguments}, true)
+				})
 			})
 		}) {
 			return false
@@ -182,10 +184,9 @@ func (a *answer) finish() {
 	if a.cut || t.over || a.audio == "" {
 		return
 	}
-	t.state(a.fault)
 	last := a.audio
 	a.audio = ""
-	t.end(last, "AUDIO", "END_TURN")
+	t.stating(a.fault, func() bool { return t.end(last, "AUDIO", "END_TURN") })
 	if a.fault == fault.DoubleFinal {
 		t.end(last, "AUDIO", "END_TURN")
 	}

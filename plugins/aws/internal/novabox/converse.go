@@ -21,6 +21,8 @@ type Options struct {
 	Echo bool
 	// Early has it tell of the user's interruptions of answers that are complete, but not yet heard.
 	Early bool
+	// Late has it state what an answer cost after the answer has ended.
+	Late bool
 	// Seen, if set, gets every event of the client.
 	Seen func(event string, fields map[string]any)
 }

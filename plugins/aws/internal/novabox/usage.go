@@ -65,6 +65,18 @@ func (t *conversation) state(f fault.Kind) {
 	}
 }
 
+// stating does f, which ends an answer, and states what that cost: before it, or behind it. With the lock.
+func (t *conversation) stating(fault fault.Kind, f func() bool) bool {
+	if !t.o.Late {
+		t.state(fault)
+	}
+	ok := f()
+	if t.o.Late {
+		t.state(fault)
+	}
+	return ok
+}
+
 // tenths is what speech costs: a token for every begun tenth of a second.
 func tenths(d time.Duration) int64 {
 	return int64((d + 100*time.Millisecond - 1) / (100 * time.Millisecond))
