@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,6 +30,7 @@ type live struct {
 	box    *sandbox.Server
 	s      *stt.Stream
 	log    modeltest.Log
+	mu     sync.Mutex
 	asked  []googlebox.Recognition
 	events []string // kinds, and texts with their times
 	end    error
@@ -44,7 +46,11 @@ func inBubble(t *testing.T, o STTOptions, so googlebox.SpeechOptions, call *stt.
 		box, dial := sandbox.InMemory(t)
 		defer box.Close()
 		l := &live{T: t, box: box, done: make(chan struct{})}
-		so.Asked = func(r googlebox.Recognition) { l.asked = append(l.asked, r) }
+		so.Asked = func(r googlebox.Recognition) { // of several connections at once, when one is asked again
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.asked = append(l.asked, r)
+		}
 		googlebox.Speech(box, so)
 		protocols := &http.Protocols{}
 		protocols.SetUnencryptedHTTP2(true)
