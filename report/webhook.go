@@ -196,7 +196,8 @@ func (w *webhook) refused(resp *http.Response, answer []byte) error {
 			}
 		}
 	}
-	err := fmt.Errorf("the receiver answered with status %d %s", resp.StatusCode, strings.ToValidUTF8(text[:min(len(text), shownAnswer)], ""))
+	text = strings.ToValidUTF8(text[:min(len(text), shownAnswer)], "")
+	err := errors.New(strings.TrimSpace(fmt.Sprintf("the receiver answered with status %d %s", resp.StatusCode, text)))
 	switch code := resp.StatusCode; {
 	case code == http.StatusTooManyRequests, code == http.StatusServiceUnavailable:
 		return &laterError{err, retryAfter(resp.Header.Get("Retry-After"))}

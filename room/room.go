@@ -53,6 +53,7 @@ type Room struct {
 	texts    *textReader      // nil when the guard does not fit
 	hub      *hub
 	joined   atomic.Bool
+	leaving  atomic.Bool
 	defaults *transport // what Open and Close of the room itself use
 
 	ctx    context.Context // ends with the connection
@@ -117,7 +118,7 @@ func newRoom(opts Options) *Room {
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.presence = newPresence(r.onJoined, r.onLeft)
 	r.sdk = lksdk.NewRoom(r.callbacks())
-	r.sdk.SetLogger(newSDKLog(r.log, &r.joined))
+	r.sdk.SetLogger(newSDKLog(r.log, r.inside))
 	r.guard()
 	return r
 }
@@ -156,7 +157,7 @@ func (r *Room) join(ctx context.Context) error {
 	defer cancel()
 	opts := append([]lksdk.ConnectOption{
 		lksdk.WithAutoSubscribe(r.opts.Subscribe == SubscribeAll),
-		lksdk.WithLogger(newSDKLog(r.log, &r.joined)),
+		lksdk.WithLogger(newSDKLog(r.log, r.inside)),
 	}, r.opts.SDK...)
 	// The SDK keeps the context that it joins with and uses it for each reconnect, so it gets the
 	// room's own, which ends with ctx only until we are in.
@@ -192,6 +193,7 @@ func (r *Room) join(ctx context.Context) error {
 // Leave leaves the room and returns when that is done, or with the error of ctx when it ends first;
 // the room is over then, too. It may be called more than once.
 func (r *Room) Leave(ctx context.Context) error {
+	r.leaving.Store(true)
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
@@ -208,8 +210,12 @@ func (r *Room) Leave(ctx context.Context) error {
 	}
 }
 
+// inside reports whether the room is joined, and nobody leaves it.
+func (r *Room) inside() bool { return r.joined.Load() && !r.leaving.Load() }
+
 // finish marks the end of the connection, once.
 func (r *Room) finish(reason string) {
+	r.leaving.Store(true)
 	r.once.Do(func() {
 		r.reason = reason
 		close(r.disconnected)

@@ -173,16 +173,18 @@ func TestSendWaitsForTheConnection(t *testing.T) {
 	}
 }
 
-func TestSDKLogsNoStructsAndNothingWhileJoining(t *testing.T) {
+func TestSDKLogsNoStructsAndNothingOutsideOfTheRoom(t *testing.T) {
 	var out strings.Builder
 	r := newTestRoom(t)
-	log := newSDKLog(slog.New(slog.NewTextHandler(&out, nil)), &r.joined).WithValues("a", 1, "conn", struct{ Token string }{"secret"})
+	log := newSDKLog(slog.New(slog.NewTextHandler(&out, nil)), r.inside).WithValues("a", 1, "conn", struct{ Token string }{"secret"})
 	log.Warnw("early", nil)
 	r.joined.Store(true)
 	log.Infow("chatter")
 	log.Errorw("late", errors.New("cause"), "b", "x", "params", &struct{ Token string }{"secret"})
+	r.finish("TEST")
+	log.Errorw("could not negotiate", errors.New("connection closed"))
 	got := out.String()
-	if strings.Contains(got, "secret") || strings.Contains(got, "early") || strings.Contains(got, "chatter") {
+	if strings.Contains(got, "secret") || strings.Contains(got, "negotiate") || strings.Contains(got, "early") || strings.Contains(got, "chatter") {
 		t.Errorf("logged %q", got)
 	}
 	for _, want := range []string{"level=WARN", `msg="livekit: late"`, "error=cause", "a=1", "b=x"} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync/atomic"
 
 	"github.com/livekit/protocol/logger"
 	lksdk "github.com/livekit/server-sdk-go/v2"
@@ -15,16 +14,16 @@ import (
 func init() { lksdk.SetLogger(logger.GetDiscardLogger()) }
 
 // sdkLog is the SDK's logger, bridged to slog. What the SDK calls a warning or an error is a warning
-// to us, as it retries by itself; the rest is dropped. Until joined is set warnings are debug lines,
-// for Join returns the same thing as an error.
+// to us, as it retries by itself; the rest is dropped. Unless inside says that the room is joined, warnings are
+// debug lines: before, Join returns the same thing as an error, and after, what is cut off by leaving is meant to be.
 type sdkLog struct {
 	to     *slog.Logger
-	joined *atomic.Bool
+	inside func() bool
 	fixed  []any
 }
 
-func newSDKLog(to *slog.Logger, joined *atomic.Bool) logger.Logger {
-	return &sdkLog{to: to, joined: joined}
+func newSDKLog(to *slog.Logger, inside func() bool) logger.Logger {
+	return &sdkLog{to: to, inside: inside}
 }
 
 func (l *sdkLog) Debugw(string, ...any) {}
@@ -35,7 +34,7 @@ func (l *sdkLog) Errorw(msg string, err error, kv ...any) { l.warn(msg, err, kv)
 
 func (l *sdkLog) warn(msg string, err error, kv []any) {
 	level := slog.LevelDebug
-	if l.joined.Load() {
+	if l.inside() {
 		level = slog.LevelWarn
 	}
 	ctx := context.Background()
@@ -68,7 +67,7 @@ func appendPlain(attrs []slog.Attr, kv []any) []slog.Attr {
 }
 
 func (l *sdkLog) WithValues(kv ...any) logger.Logger {
-	return &sdkLog{to: l.to, joined: l.joined, fixed: append(slices.Clip(l.fixed), kv...)}
+	return &sdkLog{to: l.to, inside: l.inside, fixed: append(slices.Clip(l.fixed), kv...)}
 }
 
 func (l *sdkLog) WithUnlikelyValues(kv ...any) logger.UnlikelyLogger {
