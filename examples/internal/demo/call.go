@@ -36,6 +36,12 @@ var script = []line{
 // pause is how long the caller listens into silence before he takes it for the end of an answer.
 const pause = 900 * time.Millisecond
 
+// answerLimit is how long the caller waits for an answer, and until it has ended.
+const answerLimit = 30 * time.Second
+
+// errNoAnswer ends a call in which an answer does not come.
+var errNoAnswer = errors.New("the agent says nothing")
+
 // call dials in and follows the script until the agent hangs up.
 func call(ctx context.Context, server *lkserver.Server) error {
 	lines, err := record(ctx, flite.New(&flite.Options{Voice: "rms"}))
@@ -47,7 +53,7 @@ func call(ctx context.Context, server *lkserver.Server) error {
 		return err
 	}
 	defer c.Hangup()
-	if err := c.WaitReply(ctx, pause); err != nil { // the agent greets
+	if err := waitReply(ctx, c); err != nil { // the agent greets
 		return fmt.Errorf("waiting for the greeting: %w", err)
 	}
 	for i, l := range script {
@@ -58,7 +64,7 @@ func call(ctx context.Context, server *lkserver.Server) error {
 		if !last && script[i+1].after > 0 {
 			err = waitSpeaking(ctx, c, script[i+1].after)
 		} else {
-			err = c.WaitReply(ctx, pause)
+			err = waitReply(ctx, c)
 		}
 		if err != nil && !(last && errors.Is(err, caller.ErrHungUp)) {
 			return fmt.Errorf("waiting for the answer to %q: %w", l.text, err)
@@ -96,6 +102,13 @@ func dial(ctx context.Context, server *lkserver.Server) (*caller.Call, error) {
 			return nil, fmt.Errorf("no agent answers: %w", err)
 		}
 	}
+}
+
+// waitReply waits until the agent has answered.
+func waitReply(ctx context.Context, c *caller.Call) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, answerLimit, errNoAnswer)
+	defer cancel()
+	return c.WaitReply(ctx, pause)
 }
 
 // waitSpeaking waits until the agent has been speaking for d.

@@ -146,7 +146,7 @@ func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *sess
 		rep = await(ctx, reports)
 	case rep = <-reports: // the agent has gone; the caller notices in a moment
 		cancel()
-		callErr = <-called
+		<-called
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -157,6 +157,9 @@ func simulate(ctx context.Context, server *lkserver.Server, reports <-chan *sess
 		return fmt.Errorf("the conversation did not happen: %w", rep.JobError)
 	case rep.CloseError != nil:
 		return fmt.Errorf("the conversation did not happen: %w", rep.CloseError)
+	}
+	if callErr != nil {
+		return fmt.Errorf("the conversation did not happen: %w", callErr)
 	}
 	if err := check(rep, d); err != nil {
 		return fmt.Errorf("the conversation did not happen: %w", err)
