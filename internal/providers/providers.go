@@ -93,7 +93,7 @@ func All() []Model {
 		{"livekit", "NewLLM", "LLM", liveKitEnv, "tokens, " + stated,
 			func(k string) (any, error) {
 				return (&livekit.Gateway{APIKey: k, APISecret: k}).LLM("openai/gpt-4.1-mini")
-			}, "LiveKit Inference: `session.Options.Models`"},
+			}, "LiveKit Inference: `session.Options.Models`; the model is an example, without one it is an error"},
 		{"livekit", "NewSTT", "STT", liveKitEnv, "audio, " + measured,
 			func(k string) (any, error) { return (&livekit.Gateway{APIKey: k, APISecret: k}).STT("deepgram/nova-3") }, "the same"},
 		{"livekit", "NewTTS", "TTS", liveKitEnv, "characters, " + measured,
