@@ -1,6 +1,7 @@
 package account
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,8 +53,12 @@ func (r *reader) path(path string) error {
 		return nil // a ledger in which nothing was ever written
 	}
 	err = r.reports(path)
-	if errors.Is(err, errNoReport) {
+	var syntax *json.SyntaxError
+	switch {
+	case errors.Is(err, errNoReport):
 		return fmt.Errorf("%s is neither a ledger nor a session report", path)
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: neither a ledger nor a whole session report", err)
 	}
 	return err
 }

@@ -126,7 +126,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"usage -tag customer DIR":                       "want KEY=VALUE",
 		"usage -prices DIR/none DIR":                    "reading price book",
 		"usage DIR/none":                                "no such file",
-		"usage DIR/bill.csv":                            "bill.csv: invalid character",
+		"usage DIR/bill.csv":                            "neither a ledger nor a whole session report",
 		"usage DIR/prices.json":                         "neither a ledger nor a session report",
 		"usage reconcile":                               "no path is given",
 		"usage reconcile DIR":                           "-bill is missing",
