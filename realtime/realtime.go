@@ -140,10 +140,10 @@ type SpeechStopped struct{ ItemID string }
 type Transcript struct {
 	ItemID     string
 	Text       string // of the item so far
-	Language   string
+	Language   string // BCP-47; "" if the provider does not tell
 	Final      bool
-	Failed     bool // there will be no text
-	Confidence float64
+	Failed     bool      // there will be no text
+	Confidence float64   // 0 to 1; 0 if the provider does not tell
 	StartedAt  time.Time // of the user's turn; zero if the provider does not tell
 }
 
