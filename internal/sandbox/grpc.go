@@ -15,7 +15,7 @@ type GRPC struct{ *Duplex }
 const maxGRPC = 4 << 20
 
 // grpcFraming is that of gRPC.
-var grpcFraming = Framing{Type: "application/grpc", grpc: true, Broken: []byte{0xff, 0xff, 0xff},
+var grpcFraming = Framing{Type: "application/grpc", grpc: true, Broken: []byte{0, 0, 0, 0, 3, 0xff, 0xff, 0xff},
 	Read: func(r io.Reader) (m []byte, err error) {
 		var head [5]byte
 		if _, err = io.ReadFull(r, head[:]); err == nil {
