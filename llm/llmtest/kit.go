@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"github.com/parley-go/parley/llm/driver"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model"
-	"github.com/parley-go/parley/model/fault"
 )
 
 var weather = llm.NewRawTool(Tool, "Look up the weather for a place the user names.",
@@ -76,7 +74,7 @@ func (k *kit) chat(retries int) *llm.Stream {
 		retries = -1
 	}
 	r.Conn = &model.ConnOptions{MaxRetry: retries, RetryInterval: 10 * time.Millisecond, Timeout: 10 * time.Second}
-	if f := k.c.scene.Fault; slices.Contains([]fault.Kind{fault.Stall, fault.Silence, fault.SlowDial, fault.HalfOpen}, f) {
+	if k.c.scene.Fault.Hangs() {
 		r.Conn.Timeout = patience
 	}
 	return k.model.Chat(k.ctx, r)

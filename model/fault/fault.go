@@ -41,6 +41,16 @@ const (
 // Slow is no fault: the answer comes no faster than real time.
 const Slow Kind = "slow"
 
+// Hangs reports whether nothing comes of a call until who made it gives up: only there does a kit have a front wait for
+// a short while. Everywhere else a wait that ends says how busy the machine is, and nothing of the driver.
+func (k Kind) Hangs() bool {
+	switch k {
+	case SlowDial, Silence, Stall, HalfOpen:
+		return true
+	}
+	return false
+}
+
 // Plan says how often a fault strikes.
 type Plan struct {
 	Kind Kind

@@ -84,8 +84,12 @@ func (c Case) Run(t testing.TB, h Harness) {
 		t.Skipf("the harness has no %q", c.Plan.Kind)
 	}
 	k := &kit{TB: t, h: h, why: c.Why, fault: c.Plan.Kind, p: p}
+	limit := 10 * time.Second
+	if c.Plan.Kind.Hangs() {
+		limit = 2 * time.Second
+	}
 	k.m = stt.New(k.p.Driver, &stt.ModelOptions{Conn: model.ConnOptions{
-		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: 2 * time.Second,
+		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: limit,
 	}})
 	c.run(k)
 	k.noLeaks()

@@ -81,8 +81,12 @@ func (c Case) Run(t testing.TB, h Harness) {
 		t.Skipf("the harness has no %q", c.Plan.Kind)
 	}
 	k := &kit{TB: t, h: h, why: c.Why, p: p}
+	limit := 10 * time.Second
+	if c.Plan.Kind.Hangs() {
+		limit = 2 * time.Second
+	}
 	k.m = tts.New(k.p.Driver, &tts.ModelOptions{CountReplays: h.CountReplays, Conn: model.ConnOptions{
-		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: 2 * time.Second,
+		MaxRetry: 2, RetryInterval: 50 * time.Millisecond, Timeout: limit,
 	}})
 	c.run(k)
 	k.noLeaks()
