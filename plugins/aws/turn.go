@@ -74,8 +74,8 @@ type turn struct {
 	pcm   []int16
 }
 
-// unstated is how long the end of an answer waits for the connection's first usage, unless something else goes on:
-// once the answer is estimated, what it did cost would be booked a second time.
+// unstated is how long the end of an answer waits for its usage, if nothing was stated since the last one, and unless
+// something else goes on: once the answer is estimated, what it did cost would be booked a second time.
 const unstated = 500 * time.Millisecond
 
 // put tells an event, and before it the end of an answer that waits.
@@ -315,7 +315,7 @@ func (t *turn) over(ctx context.Context, end driver.Status) error {
 	}
 	t.done = &driver.ResponseDone{ResponseID: t.id, Status: end}
 	t.id, t.msg = "", ""
-	if t.usage.ever {
+	if t.usage.known {
 		t.release()
 	} else {
 		t.late = time.NewTimer(unstated)

@@ -44,6 +44,7 @@ func told(t testing.TB, c *conversation, lines ...string) (got []string) {
 			t.Fatal(err)
 		}
 	}
+	c.turn.release()
 	for e := c.queue.take(); e != nil; e = c.queue.take() {
 		s := strings.TrimPrefix(reflect.TypeOf(e).String(), "*driver.")
 		switch e := e.(type) {
@@ -100,7 +101,6 @@ func TestContentsBecomeTurns(t *testing.T) {
 	} {
 		want := append(append([]string{}, began...), x.out...)
 		c := scene(t)
-		c.turn.usage.ever = true
 		if got := told(t, c, append(append([]string{}, begin...), x.in...)...); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s:\n%q, want\n%q", name, got[min(len(began), len(got)):], x.out)
 		}
@@ -207,7 +207,7 @@ func TestFirstUsage(t *testing.T) {
 		"never":              {[]string{next, end, "", "", next, end, ""}, []string{"500ms nil", "1.5s nil"}},
 		"one was lost":       {[]string{next, end, "", next, end, second, ""}, []string{"500ms nil", "500ms 4"}},
 		"late, and one lost": {[]string{next, end, "", "", second, next, third, end}, []string{"500ms nil", "1s 4"}},
-		"always behind":      {[]string{next, end, first, next, end, second, next, end, third}, []string{"0s 4", "0s 0", "0s 4", "left 4"}},
+		"always behind":      {[]string{next, end, first, next, end, second, next, end, third}, []string{"0s 4", "0s 4", "0s 4"}},
 		"at the very end":    {[]string{next, end}, []string{"0s nil"}},
 		"for an open one":    {[]string{next, first}, []string{"left 4"}},
 		"behind a user's":    {[]string{next, end, `{"event":{"textOutput":{"contentId":"u","content":"{\"interrupted\":true}"}}}`, first}, []string{"0s nil"}},
