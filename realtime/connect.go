@@ -47,9 +47,10 @@ type connection struct {
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
 	responses   map[string]*response
-	seen        recent   // what was booked
-	going       *renewal // planned; nil for none
-	gone        bool     // that it will end was told by the provider
+	unpaid      map[string]*response // that are over, and whose usage comes later
+	seen        recent               // what was booked
+	going       *renewal             // planned; nil for none
+	gone        bool                 // that it will end was told by the provider
 	billed      time.Time
 }
 
@@ -165,7 +166,7 @@ func (s *Session) open() (*connection, error) {
 	}
 	c := &connection{
 		s: s, m: m, d: d, began: madeAt(began, d), fed: make(chan error, 1), has: has,
-		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{},
+		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{}, unpaid: map[string]*response{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	s.mu.Lock()

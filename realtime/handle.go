@@ -206,7 +206,7 @@ func (c *connection) learnUser(m *chat.Message) {
 	after, ok := c.place(m.ID)
 	if !ok {
 		after = c.has.conv.last()
-		for _, r := range c.ordered() { // what goes on answers it
+		for _, r := range ordered(c.responses) { // what goes on answers it
 			if r.g != nil && !r.g.requested && len(r.g.items) > 0 {
 				after = c.has.conv.before(r.g.items[0])
 			}

@@ -24,6 +24,8 @@ type response struct {
 	ttft    time.Duration
 	emitted bool          // something of it was handed on
 	usage   *driver.Usage // as stated so far
+	status  Status        // how it ended, of one whose usage comes later
+	broke   bool          // the connection, before it was done
 	stopped bool          // by us, or as the provider told: nothing of it is wanted any more
 	size    size          // of what it was made of, and what came of it
 }
@@ -220,13 +222,12 @@ func (c *connection) done(e *driver.ResponseDone) {
 	if e.Usage != nil {
 		r.usage = e.Usage
 	}
-	c.bookResponse(r, e.Status)
-	if len(c.responses) == 0 {
-		select {
-		case s.quiet <- struct{}{}:
-		default: // a token is waiting already
-		}
+	if r.status = e.Status; e.UsageLater && r.usage == nil {
+		c.unpaid[r.id] = r
+	} else {
+		c.bookResponse(r, e.Status)
 	}
+	c.settled()
 	c.s.signal() // what waits for its end may go on
 	if r.stopped || r.g == nil {
 		return
@@ -259,6 +260,17 @@ func (c *connection) done(e *driver.ResponseDone) {
 		g.end(e.Status, nil, true)
 	}
 	s.over(g)
+}
+
+// settled tells whoever waits for it that no generation goes on, if that is so, nor is an account open.
+func (c *connection) settled() {
+	if len(c.responses)+len(c.unpaid) > 0 {
+		return
+	}
+	select {
+	case c.s.quiet <- struct{}{}:
+	default: // a token is waiting already
+	}
 }
 
 // failed has a generation asked for again, if nothing of it came and it may help; else it ends.
@@ -349,7 +361,15 @@ func (c *connection) leaveResponses(err error) {
 	if errors.As(err, &planned) {
 		err = c.m.error(model.KindConnection, "generate", planned)
 	}
-	for _, r := range c.ordered() {
+	for _, r := range ordered(c.unpaid) {
+		delete(c.unpaid, r.id)
+		if len(c.unpaid)+len(c.responses) > 0 { // what the next one reads is all that counts
+			r.size.read, r.size.heard = 0, 0
+		}
+		c.bookResponse(r, r.status)
+	}
+	for _, r := range ordered(c.responses) {
+		r.broke = true
 		delete(c.responses, r.id)
 		c.seen.add(r.id)
 		outcome := Failed
@@ -373,15 +393,12 @@ func (c *connection) leaveResponses(err error) {
 		g.end(Failed, err, true)
 		s.over(g)
 	}
-	select {
-	case s.quiet <- struct{}{}:
-	default: // a token is waiting already
-	}
+	c.settled()
 }
 
-// ordered are the responses in the order in which they were created.
-func (c *connection) ordered() (all []*response) {
-	for _, r := range c.responses {
+// ordered are responses in the order in which they were created.
+func ordered(some map[string]*response) (all []*response) {
+	for _, r := range some {
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b *response) int { return a.created.Compare(b.created) })

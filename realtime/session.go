@@ -331,7 +331,7 @@ func (s *Session) settle() {
 	defer t.Stop()
 	for {
 		s.mu.Lock()
-		going := s.c != nil && len(s.c.responses) > 0
+		going := s.c != nil && len(s.c.responses)+len(s.c.unpaid) > 0
 		s.unlock()
 		if !going {
 			return

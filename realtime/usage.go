@@ -86,7 +86,7 @@ func (c *connection) bookResponse(r *response, end Status) {
 	case u != nil:
 		e.Raw = metrics.RawOf(u.Raw)
 		c.m.gauge.learn(u, r.size, end == Completed && !r.stopped)
-	case c.m.caps.BilledByTokens && (r.size.wrote+r.size.spoken > 0 || end == Completed || end == Incomplete):
+	case c.m.caps.BilledByTokens && r.size != (size{}) && (end != Failed || r.broke || r.size.wrote+r.size.spoken > 0):
 		guess := c.m.gauge.usage(r.size)
 		u, e.Source = &guess, metrics.Estimated
 	}
@@ -114,6 +114,13 @@ func spend(e *metrics.Realtime, u *driver.Usage) {
 func (c *connection) stated(u *driver.ResponseUsage) {
 	if r := c.responses[u.ResponseID]; r != nil {
 		r.usage = &u.Usage
+		return
+	}
+	if r := c.unpaid[u.ResponseID]; r != nil {
+		delete(c.unpaid, r.id)
+		r.usage = &u.Usage
+		c.bookResponse(r, r.status)
+		c.settled()
 		return
 	}
 	if u.ResponseID != "" && c.seen.has(u.ResponseID) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
+	"github.com/parley-go/parley/realtime/driver"
 	"github.com/parley-go/parley/realtime/scripted"
 )
 
@@ -46,4 +47,31 @@ func TestSpanOfAResponseIsInsideOfItsOwner(t *testing.T) {
 			k.Errorf("%d events, want one of each response", n)
 		}
 	})
+}
+
+// What an answer costs may be stated with a later one, or never.
+func TestUsageThatIsStatedLater(t *testing.T) {
+	for name, stated := range map[string]bool{"stated": true, "never stated": false} {
+		t.Run(name, func(t *testing.T) {
+			run(t, nil, nil, func(k *talk) {
+				k.script.Emit(&driver.ResponseCreated{ResponseID: "r"})
+				k.script.Emit(&driver.Text{ResponseID: "r", ItemID: "i", Delta: "Some words of it."})
+				k.script.Emit(&driver.ResponseDone{ResponseID: "r", Status: driver.Completed, UsageLater: true})
+				synctest.Wait()
+				if e := modeltest.Events[*metrics.Realtime](&k.log); len(e) != 0 {
+					k.Errorf("booked too early: %+v", e)
+				}
+				if stated {
+					k.script.Emit(&driver.ResponseUsage{ResponseID: "r"}) // nothing of its own
+					k.script.Emit(&driver.ResponseUsage{ResponseID: "r"})
+					synctest.Wait()
+				}
+				_ = k.s.Close()
+				e := modeltest.Events[*metrics.Realtime](&k.log)
+				if len(e) != 1 || e[0].RequestID != "r" || (e[0].Source == metrics.Estimated) == stated || (e[0].OutputTokens == 0) != stated {
+					k.Errorf("booked %+v", e)
+				}
+			})
+		})
+	}
 }

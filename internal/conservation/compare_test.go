@@ -24,6 +24,7 @@ const (
 type line struct {
 	in, cached, created, out, characters int64
 	audio                                time.Duration
+	spoken                               spoken
 }
 
 // keyOf names a line. A service of OpenAI's protocol at an address of its own has that for a name.
@@ -40,12 +41,13 @@ func (l line) tokens() int64 { return l.in + l.out }
 // within reports whether l is from one line to another.
 func (l line) within(from, to line) bool {
 	return l.measured(from, to) && in(l.in, from.in, to.in) && in(l.cached, from.cached, to.cached) &&
-		in(l.created, from.created, to.created) && in(l.out, from.out, to.out)
+		in(l.created, from.created, to.created) && in(l.out, from.out, to.out) && l.spoken.within(from.spoken, to.spoken)
 }
 
 // measured is within for what can be counted here.
 func (l line) measured(from, to line) bool {
-	return in(l.characters, from.characters, to.characters) && in(int64(l.audio), int64(from.audio-rounding), int64(to.audio+rounding))
+	return in(l.characters, from.characters, to.characters) && in(int64(l.audio), int64(from.audio-rounding), int64(to.audio+rounding)) &&
+		l.spoken.measured(from.spoken, to.spoken)
 }
 
 func in(n, from, to int64) bool { return from <= n && n <= to }
@@ -63,6 +65,9 @@ func (l line) String() string {
 	if l.audio != 0 {
 		parts = append(parts, "audio "+l.audio.String())
 	}
+	if l.spoken != (spoken{}) {
+		parts = append(parts, fmt.Sprintf("%+v", l.spoken))
+	}
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
@@ -75,6 +80,7 @@ func (a account) add(u metrics.Usage) {
 		switch m := m.(type) {
 		case metrics.LLMUsage:
 			l.in, l.cached, l.created, l.out = l.in+m.InputTokens, l.cached+m.InputCachedTokens, l.created+m.InputCacheCreationTokens, l.out+m.OutputTokens
+			l.spoken.add(m)
 		case metrics.STTUsage:
 			l.in, l.out, l.audio = l.in+m.InputTokens, l.out+m.OutputTokens, l.audio+m.AudioDuration
 		case metrics.TTSUsage:
@@ -89,7 +95,7 @@ func (w *world) compare(all []*talk) {
 	booked, sure, billed, most := account{}, account{}, account{}, account{}
 	guessed := map[metrics.Key]float64{} // how far estimates may be off besides
 	for _, b := range w.boxes {
-		billed.add(b.Ledger.Billed())
+		billed.add(b.sure())
 		most.add(b.Ledger.Billed())
 		most.add(b.Unanswered.Billed())
 	}
@@ -107,7 +113,7 @@ func (w *world) compare(all []*talk) {
 			}
 		}
 		for _, k := range x.guesses() {
-			guessed[k] += slack
+			guessed[k] += slackOf(k, billed)
 		}
 	}
 	keys := maps.Clone(booked)
@@ -116,9 +122,10 @@ func (w *world) compare(all []*talk) {
 		got, s, from, to := booked[k], sure[k], billed[k], most[k]
 		same := got.within(from, to)
 		if more, ok := guessed[k]; ok {
+			low, high := boundsOf(k, billed)
 			e := float64(got.tokens() - s.tokens())
 			same = got.measured(from, to) && s.within(line{audio: s.audio}, to) &&
-				e >= (1-bound)*float64(from.tokens()-s.tokens())-more && e <= (1+bound)*float64(to.tokens()-s.tokens())+more
+				e >= low*float64(from.tokens()-s.tokens())-more && e <= high*float64(to.tokens()-s.tokens())+more
 		}
 		if !same {
 			w.t.Errorf("%v: booked %v, the provider bills %v and up to %v; sure of %v", k, got, from, to, s)

@@ -9,7 +9,8 @@ import (
 )
 
 var (
-	seedFlag     = flag.Uint64("conservation.seed", 0, "replay the random sessions with this `SEED`; 0 takes fresh ones")
+	seedFlag     = flag.Uint64("conservation.seed", 0, "replay the sessions of this `SEED`; 0 takes those that -conservation.from begins with")
+	fromFlag     = flag.Uint64("conservation.from", 1, "begin the row of seeds with this `SEED`; 0 takes a fresh one")
 	sessionsFlag = flag.Int("conservation.sessions", 120, "how many random sessions TestUsageConservation runs")
 )
 
@@ -21,8 +22,13 @@ func TestUsageConservation(t *testing.T) {
 		return
 	}
 	t.Logf("replay a world with -conservation.seed=SEED")
+	from := *fromFlag
+	for from == 0 {
+		from = rand.Uint64()
+	}
+	seeds := rand.New(rand.NewPCG(from, 0))
 	for done := 0; done < *sessionsFlag; {
-		seed := rand.Uint64()
+		seed := seeds.Uint64()
 		done += sessionsOf(seed)
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			t.Parallel()

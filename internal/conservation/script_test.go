@@ -16,8 +16,9 @@ import (
 
 // script is what the language models answer.
 type script struct {
-	mu  sync.Mutex
-	rng *rand.Rand
+	mu    sync.Mutex
+	rng   *rand.Rand
+	plain bool // without calls
 }
 
 var sentences = []string{
@@ -37,7 +38,7 @@ func (s *script) answer(tools []string, answered bool) (text string, calls []dri
 	for range 1 + s.rng.IntN(2) {
 		text = strings.TrimSpace(text + " " + sentences[s.rng.IntN(len(sentences))])
 	}
-	if len(tools) == 0 || answered || s.rng.IntN(3) > 0 {
+	if s.plain || len(tools) == 0 || answered || s.rng.IntN(3) > 0 {
 		return text, nil
 	}
 	if s.rng.IntN(2) == 0 {

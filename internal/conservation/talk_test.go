@@ -46,6 +46,9 @@ func (w *world) newTalk(i int) *talk {
 		AECWarmup: opt.Off[time.Duration](), MaxUnrecoverableErrors: opt.Off[int](),
 		Logger: slog.New(slog.DiscardHandler),
 	}
+	if w.rt != nil {
+		x.converses(&o)
+	}
 	if x.rng.IntN(4) == 0 {
 		o.MaxUnrecoverableErrors = opt.Value[int]{}
 	}

@@ -27,7 +27,7 @@ type Voices struct {
 // time, and bill the time of a connection. Its lock is the caller's as well, for all that belongs to the
 // conversation.
 type Talker struct {
-	sync.Mutex
+	Mutex
 	Turns []Turn  // with the lock
 	Pace  float64 // audio comes no faster than so many times real time; 0 at once
 

@@ -257,12 +257,12 @@ func TestRealtimeTools(t *testing.T) {
 	x := scripted(t, RealtimeOptions{}, driver.Setup{})
 	x.tells([]string{
 		"speech", "heard item1 Light!", "silence item1", "added item1", "heard all item1 Light!", "created live1", `call c1 light{"on":true}`,
-		"done live1 completed, 0+0",
+		"done live1 completed, no usage",
 	}, saysHeard(" Light!"), saysCall)
 	x.output("c1", "It is on.")
 	x.sends(`{"toolResponse":{"functionResponses":[{"id":"c1","name":"light","response":{"output":"It is on."}}]}}`)
 	x.tells([]string{
-		"added out", "created live2", "message item2", "text It is on now.", "message over item2", "done live2 completed, 200+20",
+		"added out", "created live2", "message item2", "text It is on now.", "message over item2", "usage live1 0+0", "done live2 completed, 200+20",
 	}, saysText("It is on now."), saysComplete, saysOver(200, 20))
 }
 
@@ -270,7 +270,7 @@ func TestRealtimeTools(t *testing.T) {
 func TestRealtimeToolsOnVertex(t *testing.T) {
 	t.Parallel()
 	x := scripted(t, RealtimeOptions{VertexAI: onVertexAI, Project: "project"}, driver.Setup{})
-	x.tells([]string{"speech", "silence item1", "added item1", "created live1", `call call1 light{}`, "done live1 completed, 0+0"},
+	x.tells([]string{"speech", "silence item1", "added item1", "created live1", `call call1 light{}`, "done live1 completed, no usage"},
 		`{"toolCall": {"functionCalls": [{"name": "light"}]}}`)
 	for id, short := range x.ids {
 		if short == "call1" {
@@ -279,7 +279,7 @@ func TestRealtimeToolsOnVertex(t *testing.T) {
 	}
 	x.sends(`{"toolResponse":{"functionResponses":[{"name":"light","response":{"output":"It is on."}}]}}`)
 	x.tells([]string{
-		"added out", "usage  24+5", "created live2", "message item2", "text On.", "message over item2", "done live2 completed, 44+61",
+		"added out", "usage live1 24+5", "created live2", "message item2", "text On.", "message over item2", "done live2 completed, 44+61",
 	}, `{"serverContent": {"outputTranscription": {"finished": true}}}`, saysComplete,
 		`{"serverContent": {"turnComplete": true}, "usageMetadata": {"promptTokenCount": 24, "candidatesTokenCount": 5}}`,
 		`{"serverContent": {"outputTranscription": {}}}`, saysText("On."), saysComplete,
@@ -298,8 +298,8 @@ func TestRealtimeCallsAreCancelled(t *testing.T) {
 	t.Parallel()
 	x := scripted(t, RealtimeOptions{Transcription: noTranscription}, driver.Setup{})
 	x.tells([]string{
-		"speech", "silence item1", "added item1", "created live1", `call c1 light{"on":true}`, "done live1 completed, 0+0",
-		"cancelled c1", "speech", "usage  90+9",
+		"speech", "silence item1", "added item1", "created live1", `call c1 light{"on":true}`, "done live1 completed, no usage",
+		"cancelled c1", "speech", "usage live1 90+9",
 	}, saysCall, `{"toolCallCancellation": {"ids": ["c1"]}}`, `{"serverContent": {"interrupted": true}}`, saysOver(90, 9))
 	x.output("c1", "It is on.") // it is told all the same, when nobody is disturbed
 	x.tells([]string{

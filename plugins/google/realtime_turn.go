@@ -16,6 +16,7 @@ import (
 // where it begins. A turn of the provider's is one answer, or several with calls of tools between them.
 type conversing struct {
 	answer  *answerGoingOn // nil for none
+	unpaid  []string       // answers that are over, whose cost is stated with that of what follows
 	kept    *answerGoingOn // that nobody asked for yet, going on or not; nil for none
 	turn    bool           // the provider's turn goes on
 	void    bool           // it was interrupted before there was an answer
@@ -47,6 +48,7 @@ type answerGoingOn struct {
 	any       bool           // something of it came
 	usage     *driver.Usage  // as told for it
 	paid      bool           // what it costs is told elsewhere
+	later     bool           // it is stated with that of what follows
 	requested string
 }
 
@@ -91,7 +93,7 @@ func (c *liveConn) take(m *liveMessage) error {
 	switch {
 	case m.ToolCall != nil && len(m.ToolCall.Calls) > 0:
 		if c.answer != nil {
-			c.answer.paid = true // with what follows
+			c.answer.later = true // with what follows
 		}
 		c.finish(driver.Completed, nil)
 	case over:
@@ -299,6 +301,10 @@ func (c *liveConn) finish(status driver.Status, err error) {
 		a.usage = &driver.Usage{}
 	}
 	done := &driver.ResponseDone{ResponseID: a.id, RequestID: a.requested, Status: status, Err: err, Usage: a.usage}
+	if a.usage == nil && a.later {
+		done.UsageLater = true
+		c.unpaid = append(c.unpaid, a.id)
+	}
 	if a.dropped {
 		c.put(done)
 		return
@@ -346,8 +352,12 @@ func (c *liveConn) spent(u *liveUsage, over bool) {
 	if more == nil {
 		return
 	}
+	defer c.pay()
 	a := c.answer
 	switch {
+	case a == nil && len(c.unpaid) > 0:
+		c.put(&driver.ResponseUsage{ResponseID: c.unpaid[0], Usage: *more})
+		c.unpaid = c.unpaid[1:]
 	case a == nil, a.kept, a.dropped && !over:
 		if a != nil {
 			a.paid = true
@@ -365,6 +375,14 @@ func (c *liveConn) spent(u *liveUsage, over bool) {
 			c.put(&driver.ResponseUsage{ResponseID: a.id, Usage: sum})
 		}
 	}
+}
+
+// pay tells that answers have been stated with a later one.
+func (c *liveConn) pay() {
+	for _, id := range c.unpaid {
+		c.put(&driver.ResponseUsage{ResponseID: id})
+	}
+	c.unpaid = nil
 }
 
 // adopt has the answer that the provider begins by itself, after the caller ended the user's turn, be the one

@@ -300,6 +300,8 @@ type ResponseDone struct {
 	Status     Status
 	Err        error  // why it failed, or is incomplete
 	Usage      *Usage // nil when the provider states none
+	// UsageLater says that a ResponseUsage follows. Without it the usage is estimated at the end of the connection.
+	UsageLater bool
 }
 
 // Status is how an answer ended.

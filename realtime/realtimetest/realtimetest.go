@@ -69,8 +69,11 @@ type Reply struct {
 type Served struct {
 	Billed metrics.Usage // what it asks money for
 	Stated metrics.Usage // what of it the client was told
-	Dials  int           // connections that reached it; 0 skips the checks that count them
-	Open   int           // connections that are not closed
+	// Untold is what answers would cost besides that it had begun and never told anything of: a provider may bill it
+	// or not.
+	Untold metrics.Usage
+	Dials  int // connections that reached it; 0 skips the checks that count them
+	Open   int // connections that are not closed
 }
 
 // Provider is one provider, made for one case.

@@ -177,8 +177,10 @@ func (n *connection) speak(sp *speech) {
 		}
 		select {
 		case <-expire:
-			n.finish(sp)
-			return
+			if n.expires(sp) {
+				n.finish(sp)
+				return
+			}
 		case t, more := <-sp.text:
 			words, tail := sandbox.Words(rest + t)
 			if !more || sp.first.Delay != nil && *sp.first.Delay == 0 {
@@ -203,6 +205,18 @@ func (n *connection) speak(sp *speech) {
 			return
 		}
 	}
+}
+
+// expires takes no more text for a context, unless there is some that came in time.
+func (n *connection) expires(sp *speech) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(sp.text) > 0 {
+		return false
+	}
+	delete(n.contexts, sp.id)
+	n.gone[sp.id] = true
+	return true
 }
 
 // say sends the audio of a word, and its times.

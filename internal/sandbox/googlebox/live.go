@@ -90,7 +90,7 @@ type liver struct {
 	alpha  bool
 	wg     sync.WaitGroup // of answers
 
-	mu      sync.Mutex
+	mu      sandbox.Mutex
 	setup   *liveSetup
 	begun   bool // it was told anything besides the setup
 	turns   []sandbox.Turn

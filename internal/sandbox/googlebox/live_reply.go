@@ -43,8 +43,14 @@ func (t *liver) answer() {
 	}
 	a := &liveAnswer{t: t, stopped: make(chan struct{})}
 	a.fault, a.end = t.ws.Stream()
+	old := t.active // waits for outputs
 	t.active = a
 	a.ask()
+	if old != nil { // it is billed with what follows
+		old.waits, old.over = false, true
+		a.out, a.think = old.out, old.think
+		old.end()
+	}
 	t.wg.Go(a.run)
 }
 
@@ -260,7 +266,10 @@ func (a *liveAnswer) finish() {
 	t.save()
 	t.mu.Unlock()
 	billed := a.cost()
-	t.c.Ledger.Bill(billed)
+	came := billed.OutputTokens > 0
+	if came {
+		t.c.Ledger.Bill(billed)
+	}
 	end := map[string]any{"turnComplete": true}
 	if a.reply.Reason != "" {
 		end["turnCompleteReason"] = reasons(a.reply.Reason)
@@ -271,8 +280,14 @@ func (a *liveAnswer) finish() {
 		done["usageMetadata"] = a.usage()
 	}
 	if t.ws.Send(done, true) != nil {
+		if !came { // nobody knows of it
+			t.c.Unanswered.Bill(billed)
+		}
 		t.ws.Hang()
 		return
+	}
+	if !came {
+		t.c.Ledger.Bill(billed)
 	}
 	if states {
 		t.c.Ledger.State(a.cost())

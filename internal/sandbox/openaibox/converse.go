@@ -76,7 +76,7 @@ type converser struct {
 	model string
 	wg    sync.WaitGroup // of answers
 
-	mu      sync.Mutex
+	mu      sandbox.Mutex
 	session session
 	ready   bool // session.update came
 	ear     sandbox.Ear

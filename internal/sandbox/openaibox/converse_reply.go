@@ -330,13 +330,21 @@ func (a *answer) finish(status string) {
 	}
 	a.over = true
 	t.mu.Unlock()
-	billed := *u
+	billed, came := *u, u.OutputTokens > 0
 	says := a.fault != fault.UsageMissing && t.o.Form != XAI
-	if t.o.Form != XAI { // whose tokens cost nothing
+	if t.o.Form != XAI && came { // whose tokens cost nothing
 		t.c.Ledger.Bill(&billed)
 	}
 	done := map[string]any{"type": "response.done", "response": a.object(status, says)}
-	if !a.told(done, says) {
+	told := a.told(done, says)
+	if t.o.Form != XAI && !came {
+		if told {
+			t.c.Ledger.Bill(&billed)
+		} else { // nobody knows of it
+			t.c.Unanswered.Bill(&billed)
+		}
+	}
+	if !told {
 		t.ws.Hang()
 	}
 }

@@ -21,6 +21,6 @@ func Talk(s realtimetest.Scene) sandbox.Talk {
 func Served(s *sandbox.Server) func() realtimetest.Served {
 	return func() realtimetest.Served {
 		open := max(s.Sockets(), s.Open())
-		return realtimetest.Served{Billed: s.Ledger.Billed(), Stated: s.Ledger.Stated(), Dials: s.Dials(), Open: open}
+		return realtimetest.Served{Billed: s.Ledger.Billed(), Stated: s.Ledger.Stated(), Untold: s.Unanswered.Billed(), Dials: s.Dials(), Open: open}
 	}
 }
