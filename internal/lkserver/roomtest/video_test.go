@@ -62,6 +62,9 @@ func picture(t *testing.T, in session.VideoInput) *chat.Image {
 }
 
 func TestVideoOfThePersonIsSeen(t *testing.T) {
+	if raced {
+		t.Skip("the LiveKit server races with itself over the layers of a video")
+	}
 	for name, subscribe := range map[string]room.Subscribe{"subscribed by the server": room.SubscribeAll, "subscribed by the room": room.SubscribeNone} {
 		t.Run(name, func(t *testing.T) {
 			r := joinAgent(t, subscribe)
