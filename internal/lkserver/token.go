@@ -32,11 +32,6 @@ func Attributes(a map[string]string) Grant {
 	return func(t *auth.AccessToken, _ *auth.VideoGrant) { t.SetAttributes(a) }
 }
 
-// Name gives the participant a display name.
-func Name(name string) Grant {
-	return func(t *auth.AccessToken, _ *auth.VideoGrant) { t.SetName(name) }
-}
-
 // Dispatch sends the agent with this name ("" is every unnamed one) to the room when it is created.
 func Dispatch(agent, metadata string) Grant {
 	return func(t *auth.AccessToken, _ *auth.VideoGrant) {

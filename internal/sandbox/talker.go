@@ -74,9 +74,6 @@ func (t *Talker) End(m metrics.Metadata) {
 	t.c.Ledger.Bill(e)
 }
 
-// Talks reports whether an answer is under way. With the lock.
-func (t *Talker) Talks() bool { return t.active != nil && !t.active.cut }
-
 // Cut ends the answer under way, and forgets the one after it. It reports whether there was one. With the lock.
 func (t *Talker) Cut() bool {
 	t.next = nil
