@@ -65,6 +65,19 @@ func (c *Call) socket() *Socket {
 // Context ends with the socket.
 func (s *Socket) Context() context.Context { return s.ctx }
 
+// Pause waits; false when stopped is closed first, or the socket has ended.
+func (s *Socket) Pause(d time.Duration, stopped <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-stopped:
+	case <-s.ctx.Done():
+	}
+	return false
+}
+
 // Read waits for a message of the client.
 func (s *Socket) Read() (binary bool, data []byte, err error) {
 	kind, data, err := s.ws.ReadMessage()

@@ -162,7 +162,7 @@ func (t *Talker) say(a *spoken, f fault.Kind, text string) (said string, err err
 		if i > 0 {
 			w = " " + w
 		}
-		if pace > 0 && !t.pause(a, time.Duration(float64(audio.Samples(len(pieces[i])/2).At(t.rate))/pace)) {
+		if pace > 0 && !t.ws.Pause(time.Duration(float64(audio.Samples(len(pieces[i])/2).At(t.rate))/pace), a.stopped) {
 			return said, nil
 		}
 		err := t.unless(a, func() error { return t.v.Word(w, pieces[i]) })
@@ -188,19 +188,6 @@ func (t *Talker) unless(a *spoken, f func() error) error {
 		return nil
 	}
 	return f()
-}
-
-// pause waits; false when the answer is cut, or the conversation over.
-func (t *Talker) pause(a *spoken, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-a.stopped:
-	case <-t.ws.Context().Done():
-	}
-	return false
 }
 
 // over ends an answer and begins the next.

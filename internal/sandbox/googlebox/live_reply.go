@@ -135,7 +135,7 @@ func (a *liveAnswer) run() {
 			return
 		}
 		if t.s.o.Pace > 0 {
-			a.pause(vertexEnd)
+			t.ws.Pause(vertexEnd, a.stopped)
 		}
 	}
 	a.finish()
@@ -169,7 +169,7 @@ func (a *liveAnswer) say() bool {
 		if a.fault == fault.Slow {
 			pace = 1
 		}
-		if pace > 0 && !a.pause(time.Duration(float64(d)/pace)) || !a.live() {
+		if pace > 0 && !t.ws.Pause(time.Duration(float64(d)/pace), a.stopped) || !a.live() {
 			return false
 		}
 		if i > 0 {
@@ -197,20 +197,6 @@ func (a *liveAnswer) say() bool {
 		t.mu.Unlock()
 	}
 	return true
-}
-
-// pause waits; false when the answer is interrupted, or the connection over.
-func (a *liveAnswer) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-a.stopped:
-		return false
-	case <-a.t.ws.Context().Done():
-		return false
-	}
 }
 
 // call calls tools; false if it was interrupted, or the turn ends with the call, as on Vertex AI.

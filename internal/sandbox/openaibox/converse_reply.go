@@ -270,7 +270,7 @@ func (a *answer) speak(it *item, w string, pcm []byte, with func(string, any) ma
 	if a.fault == fault.Slow {
 		pace = 1
 	}
-	if pace > 0 && !a.pause(time.Duration(float64(d)/pace)) {
+	if pace > 0 && !t.ws.Pause(time.Duration(float64(d)/pace), a.stopped) {
 		return false
 	}
 	if !a.event("response.output_audio_transcript.delta", with("delta", w), false) ||
@@ -283,20 +283,6 @@ func (a *answer) speak(it *item, w string, pcm []byte, with func(string, any) ma
 	a.usage.OutputTokenDetails.TextTokens += sandbox.TextTokens(w)
 	a.usage.OutputTokenDetails.AudioTokens += 2 * tenths(d)
 	return true
-}
-
-// pause waits; false when the answer is cancelled, or the session over.
-func (a *answer) pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-a.stopped:
-		return false
-	case <-a.t.ws.Context().Done():
-		return false
-	}
 }
 
 // call calls a tool.
