@@ -82,8 +82,9 @@ func (r *Room) callbacks() *lksdk.RoomCallback {
 					r.hub.post(func() { r.onMic(m) })
 				}
 				if isVideo(pub) {
-					s := &sight{identity: p.Identity(), sid: pub.SID(), codec: t.Codec().MimeType, track: t, refresh: func() { p.WritePLI(t.SSRC()) }}
-					r.hub.post(func() { r.onSight(s, pub) })
+					s := &sight{identity: p.Identity(), sid: pub.SID(), codec: t.Codec().MimeType, track: t,
+						shrink: func() { pub.SetVideoDimensions(maxSide, maxSide) }, refresh: func() { p.WritePLI(t.SSRC()) }}
+					r.hub.post(func() { r.onSight(s) })
 				}
 			},
 			OnTrackUnsubscribed: func(t *webrtc.TrackRemote, _ *lksdk.RemoteTrackPublication, _ *lksdk.RemoteParticipant) {
@@ -238,12 +239,10 @@ func (r *Room) onMic(m *mic) {
 	}
 }
 
-// onSight has the server send a video no larger than is of use, if it is for the session.
-func (r *Room) onSight(s *sight, pub *lksdk.RemoteTrackPublication) {
+func (r *Room) onSight(s *sight) {
 	r.sights = append(r.sights, s)
-	if b := r.bound; b != nil && b.eyes != nil {
-		pub.SetVideoDimensions(maxSide, maxSide)
-		b.look()
+	if r.bound != nil {
+		r.bound.look()
 	}
 }
 

@@ -365,6 +365,9 @@ func (b *binding) look() {
 	}
 	if s != b.seen {
 		b.seen = s
+		if s != nil {
+			s.shrink()
+		}
 		b.eyes.attach(s)
 	}
 }

@@ -43,6 +43,7 @@ type sight struct {
 	sid      string
 	codec    string
 	track    rtpTrack
+	shrink   func() // has the server send it no larger than is of use
 	refresh  func() // asks for a key frame
 }
 
