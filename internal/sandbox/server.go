@@ -51,11 +51,13 @@ type Server struct {
 
 	mu      sync.Mutex
 	sockets map[*Socket]struct{}
+
+	upgrading sync.RWMutex // held while websockets are opened
 }
 
 // Options are the options of a sandbox.
 type Options struct {
-	Key  string // default "sandbox-key"
+	Key  string // default DefaultKey
 	Plan fault.Plan
 	// Listener is where clients come from; default a free port of the loopback interface.
 	Listener net.Listener
@@ -126,6 +128,8 @@ func (s *Server) Dials() int { return int(s.dials.Load()) }
 
 // HangUp ends all websockets politely, as providers do with connections that are idle for too long.
 func (s *Server) HangUp() {
+	s.upgrading.Lock()
+	defer s.upgrading.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ws := range s.sockets {
@@ -135,6 +139,8 @@ func (s *Server) HangUp() {
 
 // Sockets is how many websockets are open.
 func (s *Server) Sockets() int {
+	s.upgrading.Lock()
+	defer s.upgrading.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.sockets)

@@ -50,6 +50,8 @@ var ErrIdle = errors.New("sandbox: client is idle")
 func (c *Call) socket() *Socket {
 	c.end()
 	c.calls.Add(-1)
+	c.upgrading.RLock() // the client may be here before Upgrade returns
+	defer c.upgrading.RUnlock()
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	ws, err := up.Upgrade(c.W, c.R, nil)
 	if err != nil {
