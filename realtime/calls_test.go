@@ -46,6 +46,24 @@ func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+func TestACallOfAStoppedAnswerIsForgotten(t *testing.T) {
+	o := &scripted.Options{NoCancel: true, Speed: 1,
+		Replies: []scripted.Reply{{Text: "Let me see.", Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}
+	run(t, o, nil, func(k *talk) {
+		g, err := k.s.Generate(k.Context(), nil)
+		must(k, err)
+		time.Sleep(200 * time.Millisecond)
+		g.Interrupt()
+		time.Sleep(5 * time.Second) // the script tells of the call's item after the call
+		k.expect("deleted", k.script.Ledger().Deleted, "item_0_3")
+		for it := range k.s.Context().All() {
+			if _, ok := it.(*chat.FunctionCall); ok {
+				k.Errorf("the conversation has %+v", it)
+			}
+		}
+	})
+}
+
 func TestACallThatNobodyReadIsNotWaitedFor(t *testing.T) {
 	o := &scripted.Options{Capabilities: waiting(),
 		Replies: []scripted.Reply{{Open: true, Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}

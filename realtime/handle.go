@@ -230,7 +230,7 @@ func (c *connection) added(e *driver.ItemAdded) {
 		s.want.conv.follow(e.After, h.ID)
 		return
 	}
-	if c.has.conv.has(h.ID) {
+	if c.has.conv.has(h.ID) || s.awaits(deleteKey(h.ID)) {
 		return
 	}
 	if h.CreatedAt.IsZero() {

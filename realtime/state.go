@@ -58,6 +58,11 @@ func (s *Session) expect(key string, undo func()) *ack {
 	return a
 }
 
+// awaits reports whether the provider has yet to acknowledge the key.
+func (s *Session) awaits(key string) bool {
+	return slices.ContainsFunc(s.acks, func(a *ack) bool { return a.key == key })
+}
+
 // expected takes the first acknowledgement of the key off the list; nil if nobody waits for one.
 func (s *Session) expected(key string) *ack {
 	i := slices.IndexFunc(s.acks, func(a *ack) bool { return a.key == key })
