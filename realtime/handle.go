@@ -225,12 +225,12 @@ func (c *connection) added(e *driver.ItemAdded) {
 		return
 	}
 	h := e.Item.Head()
-	if s.acknowledge(addKey(h.ID)) {
+	if s.acknowledge(addKey(h.ID)) || c.has.conv.has(h.ID) {
 		c.has.conv.follow(e.After, h.ID) // what the model added meanwhile may have come between
 		s.want.conv.follow(e.After, h.ID)
 		return
 	}
-	if c.has.conv.has(h.ID) || s.awaits(deleteKey(h.ID)) {
+	if s.awaits(deleteKey(h.ID)) {
 		return
 	}
 	if h.CreatedAt.IsZero() {

@@ -480,3 +480,25 @@ func TestTheTimeOfOpeningIsBilled(t *testing.T) {
 		}
 	})
 }
+
+// An answer that was heard of before what was said before it, for that was still on its way, is put behind it.
+func TestItemsAreWhereTheModelSays(t *testing.T) {
+	run(t, nil, nil, func(k *talk) {
+		user := func(id string) *chat.Message { return &chat.Message{Header: chat.Header{ID: id}, Role: chat.User} }
+		for _, e := range []driver.Event{
+			&driver.ResponseCreated{ResponseID: "r"}, &driver.Text{ResponseID: "r", ItemID: "answer", Delta: "Yes."},
+			&driver.ItemAdded{Item: user("first")}, &driver.Transcript{ItemID: "first", Text: "Well?", Final: true},
+			&driver.ItemAdded{After: "first", Item: &chat.Message{Header: chat.Header{ID: "answer"}, Role: chat.Assistant}},
+			&driver.ResponseDone{ResponseID: "r", Status: driver.Completed},
+			&driver.ItemAdded{After: "answer", Item: user("second")}, &driver.Transcript{ItemID: "second", Text: "And?", Final: true},
+		} {
+			k.script.Emit(e)
+		}
+		synctest.Wait()
+		var ids []string
+		for it := range k.s.Context().All() {
+			ids = append(ids, it.Head().ID)
+		}
+		k.expect("items", ids, "first", "answer", "second")
+	})
+}
