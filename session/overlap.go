@@ -17,7 +17,8 @@ type overlap struct {
 	since   time.Time     // both speak; zero while one of them does not
 	lasted  time.Duration // while both spoke before
 	wait    timer         // for words
-	heardAt time.Time     // when the agent began to be heard
+	audible *speech       // what is heard now; nil in silences, also those within a speech
+	heardAt time.Time     // when it, or the last, began to be heard
 	parted  time.Time     // when both spoke last
 }
 
@@ -32,7 +33,7 @@ func (o *overlap) apart(t time.Time) {
 // talksOver notes that the user speaks since t, if that is over the agent.
 func (r *run) talksOver(t time.Time) {
 	o, sp := &r.overlap, r.act.current
-	if r.agentState != agent.Speaking || r.io.AudioOut == nil || sp == nil || !sp.step.heard {
+	if r.agentState != agent.Speaking || r.io.AudioOut == nil || sp == nil || o.audible != sp {
 		return
 	}
 	for _, earliest := range []time.Time{o.heardAt, o.parted} { // an onset is dated back
@@ -49,11 +50,19 @@ func (r *run) talksOver(t time.Time) {
 	}
 }
 
-// talkedInto notes that the agent begins to be heard, perhaps over the user.
-func (r *run) talkedInto() {
-	r.overlap.heardAt = now()
+// talkedInto notes that sp, or more of it, begins to be heard, perhaps over the user.
+func (r *run) talkedInto(sp *speech) {
+	r.overlap.audible, r.overlap.heardAt = sp, now()
 	if r.heard.speaking || r.heard.sttSpeaking {
 		r.talksOver(now())
+	}
+}
+
+// agentFellSilent notes that sp, or what was said of it until then, is not heard any more since t.
+func (r *run) agentFellSilent(sp *speech, t time.Time) {
+	if o := &r.overlap; o.audible == sp {
+		o.audible = nil
+		o.apart(t)
 	}
 }
 

@@ -1,8 +1,10 @@
 package session_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/parley-go/parley/agent"
+	"github.com/parley-go/parley/llm"
 	"github.com/parley-go/parley/llm/scripted"
 	"github.com/parley-go/parley/opt"
 	"github.com/parley-go/parley/session"
@@ -115,4 +118,34 @@ func TestOverlappingSpeech(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Who speaks while the agent is silent within a speech does not talk over it, until it goes on.
+func TestOverlapWithinASpeech(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCall(t)
+		c.tts.lasts(time.Second)
+		c.start(&agent.Agent{LLMNode: func(context.Context, *llm.Request, agent.LLMNode) iter.Seq2[*llm.Chunk, error] {
+			return func(yield func(*llm.Chunk, error) bool) {
+				_ = yield(&llm.Chunk{Text: "One two.", Flush: true}, nil)
+				time.Sleep(3 * time.Second)
+				_ = yield(&llm.Chunk{Text: "Three four."}, nil)
+			}
+		}})
+		c.until(3)
+		c.s.GenerateReply(agent.Reply{})
+		c.says(5.9, 6.3, "") // the agent goes on at 6.2, before the VAD is sure
+		c.until(20)
+		c.close()
+		segs := c.room.Out.Segments()
+		var got []session.OverlappingSpeech
+		for _, e := range c.events {
+			if o, ok := e.(session.OverlappingSpeech); ok {
+				got = append(got, o)
+			}
+		}
+		if len(segs) != 2 || len(got) != 1 || !got[0].StartedAt.Equal(segs[1].Started) {
+			t.Errorf("played %+v, overlaps %+v\n%s", segs, got, c.timeline())
+		}
+	})
 }

@@ -85,7 +85,7 @@ func (r *run) onStarted(sp *speech, t time.Time, m marks) {
 	} else {
 		r.setAgentState(agent.Speaking)
 	}
-	r.talkedInto()
+	r.talkedInto(sp)
 	if sp.turn != nil {
 		r.finishLatency(sp.turn, m, t)
 	}

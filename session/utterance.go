@@ -112,6 +112,7 @@ func (u *utterance) play() spoken {
 	u.r.goDo("transcript", u.follow)
 	close(u.turn)
 	end, err := u.hear()
+	u.r.post(func() { u.r.agentFellSilent(u.sp, end.At) })
 	select {
 	case u.said.started = <-heardAt:
 	default:
