@@ -9,9 +9,11 @@ import (
 // unread is the event of a request that ended well before anybody took audio of it. It is recorded
 // once somebody does: until then the audio may still be discarded.
 type unread struct {
-	e      *metrics.TTS
-	piece  int
-	unhook func() bool
+	e        *metrics.TTS
+	piece    int
+	unhook   func() bool
+	settled  bool          // somebody records it, or did
+	recorded chan struct{} // closed then
 }
 
 // open makes a the account of the request that runs.
@@ -57,7 +59,7 @@ func (s *Stream) deliver(piece int) *metrics.TTS {
 	wait := s.taken < piece && !isClosed(s.closed) && s.user.Err() == nil
 	if wait {
 		unhook := context.AfterFunc(s.user, func() { s.settle(metrics.Delivered) })
-		s.unread = &unread{e, piece, unhook}
+		s.unread = &unread{e: e, piece: piece, unhook: unhook, recorded: make(chan struct{})}
 	} else if isClosed(s.closed) && s.cut == metrics.Discarded {
 		e.Outcome, e.Cancelled = metrics.Discarded, true
 	}
@@ -78,19 +80,32 @@ func (s *Stream) took() {
 	}
 }
 
-// settle records the event that waited, as o.
+// settle records the event that waited, as o. When it returns the event is recorded, by whomever.
 func (s *Stream) settle(o metrics.Outcome) {
 	s.mu.Lock()
 	u := s.unread
-	s.unread = nil
+	first := u != nil && !u.settled
+	if first {
+		u.settled = true
+	}
 	s.mu.Unlock()
-	if u == nil {
+	switch {
+	case u == nil:
+		return
+	case !first:
+		<-u.recorded
 		return
 	}
 	u.unhook()
 	e := *u.e // the span has the other one
 	e.Outcome, e.Cancelled = o, o != metrics.Delivered
 	metrics.Record(s.user, &e)
+	s.mu.Lock()
+	if s.unread == u {
+		s.unread = nil
+	}
+	s.mu.Unlock()
+	close(u.recorded)
 }
 
 func isClosed(c <-chan struct{}) bool {

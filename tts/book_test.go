@@ -1,6 +1,8 @@
 package tts_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +54,34 @@ func TestDiscardedSpeech(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// slow records late.
+type slow struct{ recorded atomic.Int64 }
+
+func (s *slow) Record(context.Context, metrics.Event) {
+	time.Sleep(time.Second)
+	s.recorded.Add(1)
+}
+
+// Who closes a stream that somebody else is closing waits until what it cost is recorded.
+func TestCloseOfTwoWaitsForTheBooks(t *testing.T) {
+	for kind, m := range models(scripted.Options{}) {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r slow
+				s := m.Stream(metrics.WithRecorder(t.Context(), &r))
+				say(t, s, hello)
+				synctest.Wait() // all audio is there, and nobody took any
+				go s.Discard()
+				synctest.Wait()
+				s.Close()
+				if n := r.recorded.Load(); n != 1 {
+					t.Errorf("%d events are recorded after Close", n)
+				}
+			})
+		})
 	}
 }
 
