@@ -217,8 +217,11 @@ func checkCut(k *kit) {
 	if k.stage.Usage != nil && e.Source == metrics.Estimated {
 		k.broken("the event was %+v", e)
 	}
-	if k.stage.Billed != nil && e.TotalTokens != k.billed().TotalTokens {
-		k.broken("%d tokens were booked, and the provider bills %+v", e.TotalTokens, k.stage.Billed())
+	if k.stage.Billed == nil {
+		return
+	}
+	if u, ok := k.billed(func(u driver.Usage) bool { return u.TotalTokens == e.TotalTokens }); !ok {
+		k.broken("%d tokens were booked, and the provider bills %+v", e.TotalTokens, u)
 	}
 }
 

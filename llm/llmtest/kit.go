@@ -164,23 +164,27 @@ func (k *kit) estimated() {
 	if k.stage.Billed == nil {
 		return
 	}
-	e, want := k.event(), k.billed()
+	e := k.event()
 	near := func(got, want int64) bool { return max(got-want, want-got) <= want/2+10 }
-	if !near(e.PromptTokens, want.PromptTokens) || !near(e.CompletionTokens, want.CompletionTokens) || e.TotalTokens == 0 {
+	want, ok := k.billed(func(want driver.Usage) bool {
+		return near(e.PromptTokens, want.PromptTokens) && near(e.CompletionTokens, want.CompletionTokens)
+	})
+	if !ok || e.TotalTokens == 0 {
 		k.broken("%d and %d tokens were booked, from %s, and the provider bills %d and %d",
 			e.PromptTokens, e.CompletionTokens, e.Source, want.PromptTokens, want.CompletionTokens)
 	}
 }
 
-// billed is the provider's bill, once it has noticed that we left.
-func (k *kit) billed() (u driver.Usage) {
+// billed is the provider's bill once it is as it should be, or what it still is after 5 s: a provider may bill
+// when it has noticed that we left, and after its last word.
+func (k *kit) billed(right func(driver.Usage) bool) (u driver.Usage, ok bool) {
 	for range 500 {
-		if u = k.stage.Billed(); u.TotalTokens > 0 {
-			break
+		if u = k.stage.Billed(); u.TotalTokens > 0 && right(u) {
+			return u, true
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	return u
+	return u, false
 }
 
 // attempts fails the case unless so many attempts failed and were reported.
