@@ -97,7 +97,8 @@ func TestKilledProgramIsReportedAfterItsRestart(t *testing.T) {
 	eventually(t, func() bool {
 		mu.Lock()
 		defer mu.Unlock()
-		return len(posts) == len(dead)
+		waiting, _ := filepath.Glob(filepath.Join(dir, "outbox", "*.json"))
+		return len(posts) == len(dead) && len(waiting) == 0 // the program has had the webhook's word, too
 	}, "the webhook has both reports: %v", stderr)
 	if err := second.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
