@@ -90,7 +90,7 @@ func TestSandboxIsStrict(t *testing.T) {
 	}
 	s = opened(t, d)
 	_, _ = s.signer.GetSignature(t.Context(), nil, nil, time.Now()) // one that nobody gets
-	_ = s.sendEnd(t.Context()) // the refusal may come before it is through
+	_ = s.sendEnd(t.Context())                                      // the refusal may come before it is through
 	if _, err := s.receive(t.Context()); err == nil || !strings.Contains(err.Error(), "signature") {
 		t.Errorf("a broken chain of signatures: %v", err)
 	}
