@@ -30,8 +30,9 @@ func waiting() *driver.Capabilities {
 	return &c
 }
 
-func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
-	o := &scripted.Options{Capabilities: waiting(), NoCancel: true, Speed: 1,
+// stopped has an answer interrupted by a client whose model goes on, and then calls a tool; a nil caps is everything.
+func stopped(t *testing.T, caps *driver.Capabilities, check func(k *talk)) {
+	o := &scripted.Options{Capabilities: caps, NoCancel: true, Speed: 1,
 		Replies: []scripted.Reply{{Text: "Let me see.", Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}
 	run(t, o, nil, func(k *talk) {
 		g, err := k.s.Generate(k.Context(), nil)
@@ -39,6 +40,12 @@ func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		g.Interrupt()
 		time.Sleep(5 * time.Second)
+		check(k)
+	})
+}
+
+func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
+	stopped(t, waiting(), func(k *talk) {
 		k.expect("outputs", k.outputs(), "c1: The call was cancelled.")
 		must(k, k.s.UpdateContext(k.Context(), &chat.Context{})) // which is told once
 		k.expect("outputs", k.outputs(), "c1: The call was cancelled.")
@@ -46,15 +53,9 @@ func TestACallOfAStoppedAnswerIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+// The script tells of the call's item after the call.
 func TestACallOfAStoppedAnswerIsForgotten(t *testing.T) {
-	o := &scripted.Options{NoCancel: true, Speed: 1,
-		Replies: []scripted.Reply{{Text: "Let me see.", Calls: []llm.ToolCall{{CallID: "c1", Name: "look", Arguments: "{}"}}}}}
-	run(t, o, nil, func(k *talk) {
-		g, err := k.s.Generate(k.Context(), nil)
-		must(k, err)
-		time.Sleep(200 * time.Millisecond)
-		g.Interrupt()
-		time.Sleep(5 * time.Second) // the script tells of the call's item after the call
+	stopped(t, nil, func(k *talk) {
 		k.expect("deleted", k.script.Ledger().Deleted, "item_0_3")
 		for it := range k.s.Context().All() {
 			if _, ok := it.(*chat.FunctionCall); ok {
