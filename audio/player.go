@@ -264,8 +264,8 @@ func (p *Player) Flush() {
 }
 
 // Clear stops the open segment at once: what was not sent is dropped, and the segment finishes as
-// interrupted. Every Write that began before fails with ErrCleared. Without an open segment Clear
-// does nothing.
+// interrupted. It does not wait for a packet that is being sent right then, which counts as played.
+// Every Write that began before fails with ErrCleared. Without an open segment Clear does nothing.
 func (p *Player) Clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

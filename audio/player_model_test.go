@@ -70,10 +70,12 @@ func tellPlayerStory(t *testing.T, ops []playerOp, failing bool) error {
 			m.open = false
 		case "clear":
 			p.Clear()
+			before := w.sent()
+			synctest.Wait()
 			sent := w.sent()
 			time.Sleep(50 * time.Millisecond)
-			if w.sent() != sent {
-				return errors.New("a packet was sent after Clear")
+			if sent > before+1 || w.sent() != sent {
+				return fmt.Errorf("Clear after %d packets, then %d, then %d were sent", before, sent, w.sent())
 			}
 			m.open = false
 		case "pause":
