@@ -309,6 +309,25 @@ func TestCloseWaitsForWhatItCost(t *testing.T) {
 	})
 }
 
+// A provider that was asked may have begun, and bills it, before it learns that nobody wants the answer any more.
+func TestCloseWaitsForWhatWasJustAskedFor(t *testing.T) {
+	o := &scripted.Options{Latency: 200 * time.Millisecond, Replies: []scripted.Reply{{Text: long}}}
+	run(t, o, nil, func(k *talk) {
+		asked := make(chan error, 1)
+		go func() {
+			_, err := k.s.Generate(k.Context(), nil)
+			asked <- err
+		}()
+		time.Sleep(150 * time.Millisecond)
+		k.expect("accounts", k.accounts())
+		must(k, k.s.Close())
+		if err := <-asked; !errors.Is(err, realtime.ErrInterrupted) && !errors.Is(err, realtime.ErrClosed) {
+			k.Error(err)
+		}
+		k.expect("accounts", k.accounts(), "resp_0_1 discarded true")
+	})
+}
+
 func TestCloseWaitsForNobodyElse(t *testing.T) {
 	run(t, &scripted.Options{Replies: []scripted.Reply{{Open: true}}, NoCancel: true}, nil, func(k *talk) {
 		_, err := k.s.Generate(k.Context(), nil)

@@ -270,6 +270,10 @@ func (c *connection) wrong(e *driver.Error) {
 	if err == nil {
 		err = c.m.error(model.KindProtocol, "receive", errNoReason)
 	}
+	if c.withdrawn[e.RequestID] {
+		delete(c.withdrawn, e.RequestID)
+		c.settled()
+	}
 	if o := s.find(e.RequestID); o != nil && o.g != nil && e.RequestID != "" {
 		s.drop(func(x *op) bool { return x == o })
 		c.failed(o.g, err)
@@ -290,6 +294,8 @@ func (c *connection) cannot(o *op, err error) {
 	defer s.unlock()
 	switch {
 	case o.g != nil:
+		delete(c.withdrawn, o.key)
+		c.settled()
 		s.drop(func(x *op) bool { return x == o })
 		o.g.end(Failed, err, true)
 		s.over(o.g)

@@ -53,6 +53,7 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	if c.responses[e.ResponseID] != nil || c.seen.has(e.ResponseID) {
 		return nil // said twice
 	}
+	c.heardOf(e.RequestID)
 	r := &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput, size: c.input()}
 	c.responses[r.id] = r
 	var told *Generation
@@ -79,6 +80,16 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	r.g.open = nil
 	r.g.begin(r)
 	return told
+}
+
+// heardOf notes that the provider deals with a request, and so is done with those that were withdrawn before it.
+func (c *connection) heardOf(request string) {
+	switch {
+	case c.withdrawn[request]:
+		delete(c.withdrawn, request)
+	case request != "":
+		clear(c.withdrawn)
+	}
 }
 
 // stop asks the provider to stop what it generates, before anything else is asked for.
@@ -211,6 +222,7 @@ func (c *connection) done(e *driver.ResponseDone) {
 	}
 	r := c.responses[e.ResponseID]
 	if r == nil {
+		delete(c.withdrawn, e.RequestID)
 		r = &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput, stopped: true}
 		if o := s.find(e.RequestID); o != nil && o.g != nil { // it failed before it was created
 			r.g, r.stopped = o.g, false
@@ -262,9 +274,14 @@ func (c *connection) done(e *driver.ResponseDone) {
 	s.over(g)
 }
 
-// settled tells whoever waits for it that no generation goes on, if that is so, nor is an account open.
+// owes reports whether a generation goes on, is about to, or has an open account.
+func (c *connection) owes() bool {
+	return len(c.responses)+len(c.unpaid) > 0 || len(c.withdrawn) > 0 && c.m.caps.BilledByTokens
+}
+
+// settled tells whoever waits for it that the provider owes nothing, if that is so.
 func (c *connection) settled() {
-	if len(c.responses)+len(c.unpaid) > 0 {
+	if c.owes() {
 		return
 	}
 	select {
@@ -320,7 +337,10 @@ func (s *Session) interrupt(g *Generation) {
 		if o.g == nil || (g != nil && o.g != g) {
 			return false
 		}
-		stop = stop || o.sent
+		if o.sent {
+			stop = true
+			s.c.withdrawn[o.key] = true
+		}
 		o.g.end(Cancelled, nil, false)
 		s.over(o.g)
 		return true
@@ -361,6 +381,7 @@ func (c *connection) leaveResponses(err error) {
 	if errors.As(err, &planned) {
 		err = c.m.error(model.KindConnection, "generate", planned)
 	}
+	clear(c.withdrawn)
 	for _, r := range ordered(c.unpaid) {
 		delete(c.unpaid, r.id)
 		if len(c.unpaid)+len(c.responses) > 0 { // what the next one reads is all that counts

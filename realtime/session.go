@@ -325,13 +325,13 @@ func (s *Session) Close() error {
 	return nil
 }
 
-// settle waits until no generation goes on.
+// settle waits until the provider owes nothing.
 func (s *Session) settle() {
 	t := time.NewTimer(closeWait)
 	defer t.Stop()
 	for {
 		s.mu.Lock()
-		going := s.c != nil && len(s.c.responses)+len(s.c.unpaid) > 0
+		going := s.c != nil && s.c.owes()
 		s.unlock()
 		if !going {
 			return
