@@ -192,6 +192,7 @@ func (n *connection) speak(sp *speech) {
 			}
 			for _, w := range words {
 				if !n.say(sp, w, &at) {
+					n.hang(sp) // text is still taken, and billed, by whom nobody hears any more
 					return
 				}
 			}
@@ -241,6 +242,14 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 	}
 	*at += d
 	return true
+}
+
+// hang waits until the client has given up a context, or the connection.
+func (n *connection) hang(sp *speech) {
+	select {
+	case <-sp.cancelled:
+	case <-n.ws.Context().Done():
+	}
 }
 
 func (n *connection) finish(sp *speech) {
