@@ -93,7 +93,8 @@ func (s *Stream) connect() (gotFinal bool, err error) {
 	c.dog = attempt.NewWatchdog(s.conn.Timeout, func() {
 		c.cancel(attempt.Timeout(s.who.info, "finish", s.conn.Timeout))
 	})
-	stop := context.AfterFunc(c.ctx, c.close)
+	closed := make(chan struct{})
+	stop := context.AfterFunc(c.ctx, func() { defer close(closed); c.close() })
 	go func() { c.fed <- c.feed() }()
 	gotFinal, err = c.receive()
 	c.dog.Got()
@@ -113,6 +114,8 @@ func (s *Stream) connect() (gotFinal bool, err error) {
 	}
 	if stop() {
 		c.close()
+	} else {
+		<-closed // the driver may book until then
 	}
 	c.cancel(err)
 	if !fed {

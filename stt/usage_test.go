@@ -1,7 +1,9 @@
 package stt_test
 
 import (
+	"context"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/parley-go/parley/internal/modeltest"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/stt"
+	"github.com/parley-go/parley/stt/driver"
 	"github.com/parley-go/parley/stt/scripted"
 )
 
@@ -103,6 +106,49 @@ func TestTailUsageIsBookedBeforeCloseReturns(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A driver may book when it is closed, as that of Adapt does.
+func TestCloseWaitsForTheDriver(t *testing.T) {
+	for name, cancelled := range map[string]bool{"closed": false, "cancelled": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &slowToClose{STT: scripted.New(nil)}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				s := open(t, ctx, stt.New(d, nil))
+				speak(t, s, time.Second, 0)
+				if cancelled {
+					cancel()
+				}
+				_ = s.Close()
+				if !d.closed.Load() {
+					t.Error("the driver's stream is not closed yet")
+				}
+			})
+		})
+	}
+}
+
+type slowToClose struct {
+	*scripted.STT
+	closed atomic.Bool
+}
+
+func (d *slowToClose) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
+	s, err := d.STT.Open(ctx, o)
+	return slowStream{s, d}, err
+}
+
+type slowStream struct {
+	driver.Stream
+	d *slowToClose
+}
+
+func (s slowStream) Close() error {
+	time.Sleep(100 * time.Millisecond)
+	s.d.closed.Store(true)
+	return s.Stream.Close()
 }
 
 func TestAcquisitionIsOneEventPerConnection(t *testing.T) {
