@@ -20,6 +20,7 @@ const vertexEnd = 50 * time.Millisecond
 type liveAnswer struct {
 	t       *liver
 	fault   fault.Kind
+	began   time.Time
 	end     func()
 	stopped chan struct{}  // closed when it is interrupted
 	over    bool           // it is stopped, or done
@@ -41,7 +42,7 @@ func (t *liver) answer() {
 		t.again = true
 		return
 	}
-	a := &liveAnswer{t: t, stopped: make(chan struct{})}
+	a := &liveAnswer{t: t, began: time.Now(), stopped: make(chan struct{})}
 	a.fault, a.end = t.ws.Stream()
 	old := t.active // waits for outputs
 	t.active = a
@@ -252,7 +253,7 @@ func (a *liveAnswer) finish() {
 	t.save()
 	t.mu.Unlock()
 	billed := a.cost()
-	came := billed.OutputTokens > 0
+	came := billed.OutputTokens > 0 && time.Since(a.began) > 0 // else a client that left cannot know of it
 	if came {
 		t.c.Ledger.Bill(billed)
 	}
