@@ -59,7 +59,7 @@ type try struct {
 	taken bool                 // the driver has the provider's answer
 	conn  *attempt.Acquisition // of the connection
 	came  bool                 // a chunk came
-	got   float64              // size of the answer so far
+	got   size                 // of the answer so far
 	usage *Usage               // as stated last; nil for not
 }
 

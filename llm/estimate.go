@@ -16,59 +16,62 @@ func sizeOfRequest(r *driver.Request) size {
 	return size{n, len(r.Tools) > 0}
 }
 
-// sizeOfChunk is the size of a piece of an answer.
-func sizeOfChunk(c *Chunk) float64 {
-	n := estimate.Text(c.Text)
+// take adds a piece of an answer.
+func (s *size) take(c *Chunk) {
+	s.size += estimate.Text(c.Text)
 	for _, t := range c.ToolCalls {
-		n += estimate.Wrap + estimate.Text(t.Name) + estimate.Text(t.Arguments)
+		s.size += estimate.Wrap + estimate.Text(t.Name) + estimate.Text(t.Arguments)
+		s.tools = true
 	}
-	return n
 }
 
 // gauge knows how many tokens sizes are, of one model. It is safe for concurrent use.
 type gauge struct {
-	mu     sync.Mutex
-	prompt [2]estimate.Ratio // without tools, and with: some providers have a prompt of their own for these
-	reply  estimate.Ratio
+	mu            sync.Mutex
+	prompt, reply ratios
 }
 
-// size is that of a request.
+// ratios are one without tools, and one with: some providers have a prompt of their own for these, and what wraps a call
+// may cost more than it says.
+type ratios [2]estimate.Ratio
+
+// size is that of a request, or of an answer.
 type size struct {
 	size  float64
-	tools bool
+	tools bool // are given, or called
 }
 
-func (g *gauge) ratio(s size) *estimate.Ratio {
+func (r *ratios) of(s size) *estimate.Ratio {
 	if s.tools {
-		return &g.prompt[1]
+		return &r[1]
 	}
-	return &g.prompt[0]
+	return &r[0]
 }
 
 func (g *gauge) promptTokens(s size) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.ratio(s).Of(s.size)
+	return g.prompt.of(s).Of(s.size)
 }
 
-func (g *gauge) replyTokens(size float64) int64 {
+func (g *gauge) replyTokens(s size) int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.reply.Of(size)
+	return g.reply.of(s).Of(s.size)
 }
 
 func (g *gauge) learnPrompt(tokens int64, s size) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if tokens > 0 {
-		g.ratio(s).Learn(tokens, s.size)
+		g.prompt.of(s).Learn(tokens, s.size)
 	}
 }
 
-func (g *gauge) learnReply(tokens int64, size float64) {
+func (g *gauge) learnReply(tokens int64, s size) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if tokens > 0 {
-		g.reply.Learn(tokens, size)
+		g.reply.of(s).Learn(tokens, s.size)
 	}
 }

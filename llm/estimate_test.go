@@ -81,6 +81,35 @@ func TestWhatIsNotStatedIsEstimated(t *testing.T) {
 	}
 }
 
+// What wraps a call costs tokens that no text does.
+func TestCallsTeachNothingAboutText(t *testing.T) {
+	words := scripted.Answer{Text: answer, NoUsage: true}
+	calls := scripted.Answer{
+		Calls: []driver.ToolCall{{Name: "on", Arguments: "{}"}, {Name: "off", Arguments: "{}"}},
+		Usage: &driver.Usage{PromptTokens: 10, CompletionTokens: 70},
+	}
+	var without int64
+	for _, answers := range [][]scripted.Answer{{words}, {calls, words}} {
+		inBubble(t, nil, answers, func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
+			for range answers[1:] {
+				if _, _, err := m.Chat(t.Context(), ask(question)).Collect(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, _, err := m.Chat(ctx, ask(question)).Collect(); err != nil {
+				t.Fatal(err)
+			}
+			got := w.only(t).CompletionTokens
+			if without == 0 {
+				without = got
+			}
+			if got != without || got == 0 {
+				t.Errorf("a text is estimated as %d tokens, and as %d after calls", without, got)
+			}
+		})
+	}
+}
+
 func TestWhatComesWhileDrainingCountsToo(t *testing.T) {
 	words := scripted.Answer{Text: answer, Delay: 100 * time.Millisecond}
 	inBubble(t, nil, []scripted.Answer{{Text: answer + answer}, words},

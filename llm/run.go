@@ -182,7 +182,7 @@ func (s *Stream) take(c *Chunk) {
 	defer s.mu.Unlock()
 	l := s.leg
 	l.arrived, l.now.came = true, true
-	l.now.got += sizeOfChunk(c)
+	l.now.got.take(c)
 	if s.outcome == "" {
 		l.text.WriteString(c.Text)
 		l.calls = append(l.calls, c.ToolCalls...)
