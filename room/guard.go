@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -40,6 +41,10 @@ type guard struct {
 	subscribed func(sid string) // somebody subscribed to a track of ours; returns at once
 	resumed    func()           // the connection was resumed and the SDK is done with it; returns at once
 	panicked   func(where string, v any)
+
+	// participants is held while the SDK updates or removes participants, which it does on two goroutines at a
+	// time, without a lock of its own, when news of one comes as a full reconnect begins.
+	participants sync.Mutex
 }
 
 // streamSink takes the packets of streams, on the SDK's goroutine, and returns at once. The packets
@@ -132,6 +137,14 @@ func (g *guard) OnResumed() {
 	g.resumed()
 }
 
+// OnRestarting implements the SDK's engine handler.
+func (g *guard) OnRestarting() {
+	defer g.recover("reconnect")
+	g.participants.Lock()
+	defer g.participants.Unlock()
+	g.Room.OnRestarting()
+}
+
 // OnRestarted implements the SDK's engine handler. After a full reconnect the SDK keeps participants
 // who left meanwhile; the list of the server says who is there.
 func (g *guard) OnRestarted(room *livekit.Room, local *livekit.ParticipantInfo, others []*livekit.ParticipantInfo) {
@@ -140,12 +153,18 @@ func (g *guard) OnRestarted(room *livekit.Room, local *livekit.ParticipantInfo, 
 	for _, p := range others {
 		present[p.Identity] = true
 	}
+	g.forgetAllBut(present)
+	g.Room.OnRestarted(room, local, others)
+}
+
+func (g *guard) forgetAllBut(present map[string]bool) {
+	g.participants.Lock()
+	defer g.participants.Unlock()
 	for _, p := range g.GetRemoteParticipants() {
 		if !present[p.Identity()] {
 			g.OnParticipantDisconnect(p, livekit.DisconnectReason_UNKNOWN_REASON)
 		}
 	}
-	g.Room.OnRestarted(room, local, others)
 }
 
 // OnLocalTrackSubscribed implements the SDK's engine handler. The SDK drops the news when it comes
@@ -185,6 +204,8 @@ func (g *guard) OnMediaTrack(t *webrtc.TrackRemote, r *webrtc.RTPReceiver) {
 // OnParticipantUpdate implements the SDK's engine handler.
 func (g *guard) OnParticipantUpdate(p []*livekit.ParticipantInfo) {
 	defer g.recover("participant update")
+	g.participants.Lock()
+	defer g.participants.Unlock()
 	g.Room.OnParticipantUpdate(p)
 }
 
