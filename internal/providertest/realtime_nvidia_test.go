@@ -3,7 +3,7 @@ package providertest
 import (
 	"context"
 	"net/http"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,7 +56,8 @@ func TestRealtimeBesideARecogniser(t *testing.T) {
 	for n := 2; n <= 4; n += 2 {
 		c.speak(800 * time.Millisecond)
 		said := c.awaitMessages(n)
-		if want := []string{"user: " + sandbox.EarText, "assistant: " + sandbox.TalkText}; !slices.Equal(said[n-2:], want) {
+		// A machine that stands still for a moment makes two utterances of one.
+		if user, answer := said[n-2], said[n-1]; !strings.HasPrefix(user, "user: "+sandbox.EarText) || answer != "assistant: "+sandbox.TalkText {
 			t.Errorf("the conversation was %q", said)
 		}
 	}
