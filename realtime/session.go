@@ -296,8 +296,8 @@ func (s *Session) Reconnect(switchModel bool) {
 	}
 }
 
-// Close ends the session at once, but for generations that go on: they are interrupted, and for what they
-// cost it waits 1 s. All usage is recorded before Close returns. It may be called more than once.
+// Close ends the session at once, but for generations that go on or were just asked for: they are interrupted, and for
+// what they cost it waits 1 s. All usage is recorded before Close returns. It may be called more than once.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	select {
