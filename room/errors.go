@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+
+	lksdk "github.com/livekit/server-sdk-go/v2"
 )
 
 // The errors a caller may want to tell apart, with errors.Is.
@@ -51,6 +53,9 @@ func joinError(ctx context.Context, err error) error {
 	text, _, _ := strings.Cut(err.Error(), "\n")
 	if strings.HasPrefix(text, "unauthorized") || strings.Contains(text, "invalid token") {
 		return fmt.Errorf("%w: %s", ErrToken, text)
+	}
+	if errors.Is(err, lksdk.ErrConnectionTimeout) {
+		return fmt.Errorf("%w: %w", ErrUnreachable, lksdk.ErrConnectionTimeout)
 	}
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -79,7 +80,8 @@ type Room struct {
 }
 
 // Join connects to a room. It returns when we are in it, or with ErrURL, ErrToken, ErrUnreachable or
-// the end of ctx; it gives up after 20 seconds in any case. The caller ends the room with Leave.
+// the end of ctx; it gives up after 20 seconds in any case. A server that answers, but to which no media
+// connection comes about within 5 seconds, is asked again. The caller ends the room with Leave.
 func Join(ctx context.Context, opts Options) (_ *Room, err error) {
 	defer func() {
 		if err != nil {
@@ -95,12 +97,20 @@ func Join(ctx context.Context, opts Options) (_ *Room, err error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	r := newRoom(opts)
-	if err := r.join(ctx); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, ErrUnreachable)
+	defer cancel()
+	for {
+		r := newRoom(opts)
+		err := r.join(ctx)
+		if err == nil {
+			return r, nil
+		}
 		r.finish("JOIN_FAILURE")
-		return nil, err
+		if !errors.Is(err, lksdk.ErrConnectionTimeout) {
+			return nil, err
+		}
+		r.log.Warn("joining the room takes too long, trying again", "err", err)
 	}
-	return r, nil
 }
 
 // newRoom makes a room that is not joined yet.
@@ -153,8 +163,6 @@ func (r *Room) guard() {
 }
 
 func (r *Room) join(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, ErrUnreachable)
-	defer cancel()
 	opts := append([]lksdk.ConnectOption{
 		lksdk.WithAutoSubscribe(r.opts.Subscribe == SubscribeAll),
 		lksdk.WithLogger(newSDKLog(r.log, r.inside)),
