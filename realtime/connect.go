@@ -48,7 +48,7 @@ type connection struct {
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
 	responses   map[string]*response
 	unpaid      map[string]*response // that are over, and whose usage comes later
-	withdrawn   map[string]bool      // requests that were sent and that nobody wants; the provider may answer, and bill, them
+	withdrawn   []withdrawal         // the provider may answer, and bill, them; in their order
 	seen        recent               // what was booked
 	going       *renewal             // planned; nil for none
 	gone        bool                 // that it will end was told by the provider
@@ -167,7 +167,7 @@ func (s *Session) open() (*connection, error) {
 	}
 	c := &connection{
 		s: s, m: m, d: d, began: madeAt(began, d), fed: make(chan error, 1), has: has,
-		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{}, unpaid: map[string]*response{}, withdrawn: map[string]bool{},
+		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{}, unpaid: map[string]*response{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	s.mu.Lock()

@@ -320,13 +320,82 @@ func TestCloseWaitsForWhatWasJustAskedFor(t *testing.T) {
 		}()
 		time.Sleep(150 * time.Millisecond)
 		k.expect("accounts", k.accounts())
+		began := time.Now()
 		must(k, k.s.Close())
+		if took := time.Since(began); took != 200*time.Millisecond {
+			k.Errorf("took %v", took)
+		}
 		if err := <-asked; !errors.Is(err, realtime.ErrInterrupted) && !errors.Is(err, realtime.ErrClosed) {
 			k.Error(err)
 		}
 		k.expect("accounts", k.accounts(), "resp_0_1 discarded true")
 	})
 }
+
+func TestCloseDoesNotWaitForWhatIsLongOver(t *testing.T) {
+	for name, replies := range map[string][]scripted.Reply{
+		"followed by one that came":   {{Silent: true}, {Text: "Yes."}},
+		"followed by another of them": {{Silent: true}, {Silent: true}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run(t, &scripted.Options{Latency: 200 * time.Millisecond, Replies: replies}, nil, func(k *talk) {
+				for range replies {
+					ctx, cancel := context.WithTimeout(k.Context(), 100*time.Millisecond)
+					_, _ = k.s.Generate(ctx, nil)
+					cancel()
+				}
+				time.Sleep(time.Minute)
+				began := time.Now()
+				must(k, k.s.Close())
+				if took := time.Since(began); took != 0 {
+					k.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
+
+// A driver that keeps a request for later is told that nobody wants it, and the answer that goes on is not stopped.
+func TestADriverGivesUpWhatItKeeps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		script := scripted.New(&scripted.Options{Replies: []scripted.Reply{{Silent: true}}})
+		d := &keeping{Realtime: script}
+		k := &talk{TB: t, script: script}
+		k.open(realtime.New(d, nil), nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, _ = k.s.Generate(ctx, nil)
+		synctest.Wait()
+		if d.withdrawn != 1 || d.cancelled != 0 {
+			t.Errorf("%d requests were withdrawn, and %d answers cancelled", d.withdrawn, d.cancelled)
+		}
+		began := time.Now()
+		must(t, k.s.Close())
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v", took)
+		}
+		k.close()
+	})
+}
+
+type keeping struct {
+	*scripted.Realtime
+	withdrawn, cancelled int
+}
+
+func (d *keeping) Connect(ctx context.Context, s *driver.Setup) (driver.Conn, error) {
+	c, err := d.Realtime.Connect(ctx, s)
+	return &keepingConn{c, d}, err
+}
+
+type keepingConn struct {
+	driver.Conn
+	d *keeping
+}
+
+func (c *keepingConn) Cancel(ctx context.Context) error { c.d.cancelled++; return nil }
+
+func (c *keepingConn) Withdraw(string) (kept bool) { c.d.withdrawn++; return true }
 
 func TestCloseWaitsForNobodyElse(t *testing.T) {
 	run(t, &scripted.Options{Replies: []scripted.Reply{{Open: true}}, NoCancel: true}, nil, func(k *talk) {

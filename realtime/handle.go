@@ -270,11 +270,12 @@ func (c *connection) wrong(e *driver.Error) {
 	if err == nil {
 		err = c.m.error(model.KindProtocol, "receive", errNoReason)
 	}
-	if c.withdrawn[e.RequestID] {
-		delete(c.withdrawn, e.RequestID)
-		c.settled()
+	if c.withdrew(e.RequestID) {
+		c.heardOf(e.RequestID)
+		return // nobody wants the answer, so nobody misses it
 	}
 	if o := s.find(e.RequestID); o != nil && o.g != nil && e.RequestID != "" {
+		c.heardOf(e.RequestID)
 		s.drop(func(x *op) bool { return x == o })
 		c.failed(o.g, err)
 		return
@@ -294,8 +295,7 @@ func (c *connection) cannot(o *op, err error) {
 	defer s.unlock()
 	switch {
 	case o.g != nil:
-		delete(c.withdrawn, o.key)
-		c.settled()
+		c.heardOf(o.key)
 		s.drop(func(x *op) bool { return x == o })
 		o.g.end(Failed, err, true)
 		s.over(o.g)

@@ -82,16 +82,6 @@ func (c *connection) created(e *driver.ResponseCreated) *Generation {
 	return told
 }
 
-// heardOf notes that the provider deals with a request, and so is done with those that were withdrawn before it.
-func (c *connection) heardOf(request string) {
-	switch {
-	case c.withdrawn[request]:
-		delete(c.withdrawn, request)
-	case request != "":
-		clear(c.withdrawn)
-	}
-}
-
 // stop asks the provider to stop what it generates, before anything else is asked for.
 func (c *connection) stop() {
 	if d, ok := c.d.(driver.Canceller); ok {
@@ -222,7 +212,7 @@ func (c *connection) done(e *driver.ResponseDone) {
 	}
 	r := c.responses[e.ResponseID]
 	if r == nil {
-		delete(c.withdrawn, e.RequestID)
+		c.heardOf(e.RequestID)
 		r = &response{id: e.ResponseID, info: c.m.info, created: time.Now(), ttft: metrics.NoOutput, stopped: true}
 		if o := s.find(e.RequestID); o != nil && o.g != nil { // it failed before it was created
 			r.g, r.stopped = o.g, false
@@ -274,22 +264,6 @@ func (c *connection) done(e *driver.ResponseDone) {
 	s.over(g)
 }
 
-// owes reports whether a generation goes on, is about to, or has an open account.
-func (c *connection) owes() bool {
-	return len(c.responses)+len(c.unpaid) > 0 || len(c.withdrawn) > 0 && c.m.caps.BilledByTokens
-}
-
-// settled tells whoever waits for it that the provider owes nothing, if that is so.
-func (c *connection) settled() {
-	if c.owes() {
-		return
-	}
-	select {
-	case c.s.quiet <- struct{}{}:
-	default: // a token is waiting already
-	}
-}
-
 // failed has a generation asked for again, if nothing of it came and it may help; else it ends.
 func (c *connection) failed(g *Generation, err error) {
 	s := c.s
@@ -337,9 +311,8 @@ func (s *Session) interrupt(g *Generation) {
 		if o.g == nil || (g != nil && o.g != g) {
 			return false
 		}
-		if o.sent {
+		if o.sent && s.c.withdraw(o.key) {
 			stop = true
-			s.c.withdrawn[o.key] = true
 		}
 		o.g.end(Cancelled, nil, false)
 		s.over(o.g)
@@ -381,7 +354,7 @@ func (c *connection) leaveResponses(err error) {
 	if errors.As(err, &planned) {
 		err = c.m.error(model.KindConnection, "generate", planned)
 	}
-	clear(c.withdrawn)
+	c.withdrawn = nil
 	for _, r := range ordered(c.unpaid) {
 		delete(c.unpaid, r.id)
 		if len(c.unpaid)+len(c.responses) > 0 { // what the next one reads is all that counts

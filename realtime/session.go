@@ -44,7 +44,7 @@ type Session struct {
 	events *queue[Event]
 	took   chan struct{} // one token: events were taken
 	wake   chan struct{} // one token: there is something to send
-	quiet  chan struct{} // one token: no generation goes on
+	quiet  chan struct{} // one token: the provider owes nothing
 	closed chan struct{}
 	done   chan struct{} // the goroutine ended
 
@@ -297,7 +297,7 @@ func (s *Session) Reconnect(switchModel bool) {
 }
 
 // Close ends the session at once, but for generations that go on or were just asked for: they are interrupted, and for
-// what they cost it waits 1 s. All usage is recorded before Close returns. It may be called more than once.
+// what they cost it waits, 1 s at the most. All usage is recorded before Close returns. It may be called more than once.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	select {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -357,6 +358,15 @@ func (c *conversation) ask(ctx context.Context, a ask) error {
 	text := c.write(a)
 	c.mu.Unlock()
 	return c.text(ctx, user, text, true)
+}
+
+// Withdraw implements driver.Withdrawer.
+func (c *conversation) Withdraw(id string) (kept bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.waiting)
+	c.waiting = slices.DeleteFunc(c.waiting, func(a ask) bool { return a.id == id })
+	return len(c.waiting) < n
 }
 
 // write is the text that is to be sent now. With the lock.

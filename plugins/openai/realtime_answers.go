@@ -148,7 +148,7 @@ func (c *conversation) refusedAnswer(ctx context.Context, id, code string) (agai
 	}
 	a := c.asked[i]
 	a.refused++
-	if code != "conversation_already_has_active_response" || a.refused == maxRefused {
+	if code != "conversation_already_has_active_response" || a.refused == maxRefused || a.unwanted {
 		c.asked = slices.Delete(c.asked, i, i+1)
 		c.mu.Unlock()
 		return false, nil

@@ -47,11 +47,12 @@ type sentUpdate struct {
 
 // ask is an answer that was asked for and did not begin.
 type ask struct {
-	id      string
-	message map[string]any
-	forced  bool // the service does not say whose answer it is
-	waits   bool // for the end of the one that goes on
-	refused int  // how often, since another one went on
+	id       string
+	message  map[string]any
+	forced   bool // the service does not say whose answer it is
+	waits    bool // for the end of the one that goes on
+	refused  int  // how often, since another one went on
+	unwanted bool
 }
 
 // maxRefused is how often an answer is asked for that is refused since another one goes on.
@@ -173,6 +174,22 @@ func (c *conversation) ask(ctx context.Context, a *ask) error {
 // Cancel implements driver.Canceller.
 func (c *conversation) Cancel(ctx context.Context) error {
 	return c.send(ctx, "", map[string]any{"type": "response.cancel"})
+}
+
+// Withdraw implements driver.Withdrawer: a request that waits for the end of another answer is not sent again.
+func (c *conversation) Withdraw(id string) (kept bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.asked, func(a *ask) bool { return a.id == id })
+	if i < 0 {
+		return false
+	}
+	if c.asked[i].waits {
+		c.asked = slices.Delete(c.asked, i, i+1)
+		return true
+	}
+	c.asked[i].unwanted = true
+	return false
 }
 
 // Update implements driver.Updater.

@@ -246,3 +246,35 @@ func TestConversationUnreadable(t *testing.T) {
 		cancel()
 	}
 }
+
+// A request that was refused since another answer goes on is asked for again when that is over, unless it was withdrawn.
+func TestWithdrawnRequestsAreNotSentAgain(t *testing.T) {
+	for name, early := range map[string]bool{"before it is refused": true, "after": false} {
+		t.Run(name, func(t *testing.T) {
+			p := meet(t, ofVariant("openai"), &driver.Setup{})
+			p.say(`{"type":"response.created","response":{"id":"r1"}}`)
+			_ = p.tells(1)
+			p.do(func(ctx context.Context) error { return p.conn.Generate(ctx, &driver.Request{ID: "one"}) })
+			_ = p.hear("response.create")
+			if early && p.conn.(driver.Withdrawer).Withdraw("one") {
+				t.Error("nobody knows yet that it will be refused")
+			}
+			refusal := `{"type":"error","error":{"code":"conversation_already_has_active_response","message":"busy","event_id":"for_one"}}`
+			if early {
+				p.say(refusal)
+				if e, ok := p.tells(1)[0].(*driver.Error); !ok || e.RequestID != "one" {
+					t.Errorf("told %+v", e)
+				}
+			} else {
+				p.want([]string{refusal})
+			}
+			if !early && !p.conn.(driver.Withdrawer).Withdraw("one") {
+				t.Error("it waits, and the service does not have it")
+			}
+			p.say(`{"type":"response.done","response":{"id":"r1","status":"cancelled"}}`)
+			_ = p.tells(1)
+			p.do(func(ctx context.Context) error { return p.conn.(driver.Canceller).Cancel(ctx) })
+			_ = p.hear("response.cancel") // and nothing before it
+		})
+	}
+}

@@ -167,6 +167,15 @@ func (c *conversation) ask(ctx context.Context, r request) error {
 	return c.WriteJSON(ctx, r.message)
 }
 
+// Withdraw implements driver.Withdrawer.
+func (c *conversation) Withdraw(id string) (kept bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.waiting)
+	c.waiting = slices.DeleteFunc(c.waiting, func(r request) bool { return r.id == id })
+	return len(c.waiting) < n
+}
+
 // due asks for what waited.
 func (c *conversation) due(ctx context.Context) error {
 	c.mu.Lock()

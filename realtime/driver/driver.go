@@ -31,7 +31,7 @@ type Realtime interface {
 }
 
 // Capabilities say what a model can do. What a connection can do beyond Conn is said by the interfaces that it
-// implements: Updater, Deleter, Truncater, Turner, Canceller, Sayer, Watcher, Resumer. A method that returns
+// implements: Updater, Deleter, Truncater, Turner, Canceller, Withdrawer, Sayer, Watcher, Resumer. A method that returns
 // ErrUnsupported counts as one that is missing.
 type Capabilities struct {
 	InputRate  int           // of the audio that it hears, in Hz; always mono
@@ -188,6 +188,14 @@ type Turner interface {
 // Canceller is implemented by connections whose answers can be stopped.
 type Canceller interface {
 	Cancel(ctx context.Context) error // the answer under way, if any
+}
+
+// Withdrawer is implemented by connections that keep requests until the answer that goes on is over.
+type Withdrawer interface {
+	// Withdraw says that nobody wants the answer to a request any more, which did not begin. kept reports that the provider
+	// does not have the request, and will not get it; else the request is told of by ResponseCreated, ResponseDone or Error
+	// with its ID, if the provider does anything about it. It is called under a lock, returns at once and tells nothing.
+	Withdraw(id string) (kept bool)
 }
 
 // Sayer is implemented by connections that can say a given text.
