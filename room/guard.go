@@ -45,6 +45,7 @@ type guard struct {
 	// participants is held while the SDK updates or removes participants, which it does on two goroutines at a
 	// time, without a lock of its own, when news of one comes as a full reconnect begins.
 	participants sync.Mutex
+	restarting   bool // a full reconnect is under way
 }
 
 // streamSink takes the packets of streams, on the SDK's goroutine, and returns at once. The packets
@@ -142,29 +143,48 @@ func (g *guard) OnRestarting() {
 	defer g.recover("reconnect")
 	g.participants.Lock()
 	defer g.participants.Unlock()
+	g.restarting = true
 	g.Room.OnRestarting()
 }
 
-// OnRestarted implements the SDK's engine handler. After a full reconnect the SDK keeps participants
-// who left meanwhile; the list of the server says who is there.
-func (g *guard) OnRestarted(room *livekit.Room, local *livekit.ParticipantInfo, others []*livekit.ParticipantInfo) {
-	defer g.recover("reconnect")
+// OnRoomJoined implements the SDK's engine handler. After a full reconnect the SDK keeps participants who left meanwhile, and
+// reads the list of the server only when it already reads later news of them; here it does not yet.
+func (g *guard) OnRoomJoined(room *livekit.Room, local *livekit.ParticipantInfo, others []*livekit.ParticipantInfo, server *livekit.ServerInfo, trailer []byte) {
+	defer g.recover("join")
+	g.participants.Lock()
+	defer g.participants.Unlock()
+	if !g.restarting {
+		g.Room.OnRoomJoined(room, local, others, server, trailer)
+		return
+	}
 	present := make(map[string]bool, len(others))
 	for _, p := range others {
 		present[p.Identity] = true
 	}
-	g.forgetAllBut(present)
-	g.Room.OnRestarted(room, local, others)
-}
-
-func (g *guard) forgetAllBut(present map[string]bool) {
-	g.participants.Lock()
-	defer g.participants.Unlock()
 	for _, p := range g.GetRemoteParticipants() {
 		if !present[p.Identity()] {
 			g.OnParticipantDisconnect(p, livekit.DisconnectReason_UNKNOWN_REASON)
 		}
 	}
+	g.Room.OnRoomJoined(room, local, others, server, trailer)
+	g.Room.OnParticipantUpdate(others)
+}
+
+// OnRestarted implements the SDK's engine handler. The others are known from OnRoomJoined.
+func (g *guard) OnRestarted(room *livekit.Room, local *livekit.ParticipantInfo, _ []*livekit.ParticipantInfo) {
+	defer g.recover("reconnect")
+	g.participants.Lock()
+	g.restarting = false
+	g.participants.Unlock()
+	g.Room.OnRestarted(room, local, nil)
+}
+
+// OnRoomMoved implements the SDK's engine handler.
+func (g *guard) OnRoomMoved(moved *livekit.RoomMovedResponse) {
+	defer g.recover("move")
+	g.participants.Lock()
+	defer g.participants.Unlock()
+	g.Room.OnRoomMoved(moved)
 }
 
 // OnLocalTrackSubscribed implements the SDK's engine handler. The SDK drops the news when it comes

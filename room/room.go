@@ -81,7 +81,7 @@ type Room struct {
 
 // Join connects to a room. It returns when we are in it, or with ErrURL, ErrToken, ErrUnreachable or
 // the end of ctx; it gives up after 20 seconds in any case. A server that answers, but to which no media
-// connection comes about within 5 seconds, is asked again. The caller ends the room with Leave.
+// connection comes about in time (5 seconds, unless Options.SDK says otherwise), is asked again. The caller ends the room with Leave.
 func Join(ctx context.Context, opts Options) (_ *Room, err error) {
 	defer func() {
 		if err != nil {
@@ -99,6 +99,7 @@ func Join(ctx context.Context, opts Options) (_ *Room, err error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, ErrUnreachable)
 	defer cancel()
+	var late error // of the attempt before
 	for {
 		r := newRoom(opts)
 		err := r.join(ctx)
@@ -106,10 +107,14 @@ func Join(ctx context.Context, opts Options) (_ *Room, err error) {
 			return r, nil
 		}
 		r.finish("JOIN_FAILURE")
+		if late != nil && errors.Is(context.Cause(ctx), ErrUnreachable) {
+			return nil, late // says more than that the time is up
+		}
 		if !errors.Is(err, lksdk.ErrConnectionTimeout) {
 			return nil, err
 		}
-		r.log.Warn("joining the room takes too long, trying again", "err", err)
+		late = err
+		r.log.Warn("joining the room takes too long, trying again", "error", err)
 	}
 }
 

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
+	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/parley-go/parley/internal/lkserver"
 	"github.com/parley-go/parley/room"
 )
@@ -21,12 +23,15 @@ func TestJoinTriesAgain(t *testing.T) {
 	addr, joins := newDeafServer(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	r, err := room.Join(ctx, room.Options{URL: addr, Token: token(t, "agent", lkserver.Agent()), Logger: slog.New(slog.DiscardHandler)})
+	r, err := room.Join(ctx, room.Options{
+		URL: addr, Token: token(t, "agent", lkserver.Agent()), Logger: slog.New(slog.DiscardHandler),
+		SDK: []lksdk.ConnectOption{lksdk.WithConnectTimeout(2 * time.Second)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := joins.Load(); n != 2 {
-		t.Errorf("joined %d times, want 2", n)
+	if n := joins.Load(); n < 2 {
+		t.Errorf("joined %d times, want another time", n)
 	}
 	if err := r.Leave(ctx); err != nil {
 		t.Error(err)

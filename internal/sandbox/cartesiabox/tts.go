@@ -246,9 +246,18 @@ func (n *connection) say(sp *speech, w string, at *time.Duration) bool {
 
 // hang waits until the client has given up a context, or the connection.
 func (n *connection) hang(sp *speech) {
-	select {
-	case <-sp.cancelled:
-	case <-n.ws.Context().Done():
+	text := sp.text
+	for {
+		select {
+		case _, more := <-text:
+			if !more {
+				text = nil
+			}
+		case <-sp.cancelled:
+			return
+		case <-n.ws.Context().Done():
+			return
+		}
 	}
 }
 

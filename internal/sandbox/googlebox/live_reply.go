@@ -253,7 +253,8 @@ func (a *liveAnswer) finish() {
 	t.save()
 	t.mu.Unlock()
 	billed := a.cost()
-	came := billed.OutputTokens > 0 && time.Since(a.began) > 0 // else a client that left cannot know of it
+	// What a client that left at the same moment of virtual time was told, it did not read.
+	came := billed.OutputTokens > 0 && time.Since(a.began) > 0
 	if came {
 		t.c.Ledger.Bill(billed)
 	}
