@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -118,6 +119,7 @@ func (c *conversation) ends(ctx context.Context, e *conversationEvent) error {
 	c.put(done)
 	clear(c.begun)
 	delete(c.going, r.ID)
+	c.ended = append(c.ended[max(0, len(c.ended)-maxEnded+1):], r.ID)
 	return c.askNext(ctx)
 }
 
@@ -136,10 +138,16 @@ func answerUsage(raw json.RawMessage) (*driver.Usage, error) {
 	return &driver.Usage{InputTokens: u.Input, OutputTokens: u.Output, TotalTokens: u.Total, Input: u.In, Output: u.Out, Raw: raw}, nil
 }
 
+// activeAnswer is how an answer is named in the message of a refusal.
+var activeAnswer = regexp.MustCompile(`\bresp_\w+`)
+
+// maxEnded is how many answers that ended are remembered, for refusals that were on their way.
+const maxEnded = 8
+
 // refusedAnswer deals with an answer that the service refuses. It reports whether it is asked for again: the
 // service makes one at a time, and may begin with one of its own, or not be done with the one that we
-// cancelled.
-func (c *conversation) refusedAnswer(ctx context.Context, id, code string) (again bool, err error) {
+// cancelled, which it may never have told of. It says which one that is, and tells of its end.
+func (c *conversation) refusedAnswer(ctx context.Context, id, code, message string) (again bool, err error) {
 	c.mu.Lock()
 	i := slices.IndexFunc(c.asked, func(a *ask) bool { return a.id == id })
 	if i < 0 {
@@ -155,7 +163,8 @@ func (c *conversation) refusedAnswer(ctx context.Context, id, code string) (agai
 	}
 	a.waits = true
 	c.mu.Unlock()
-	if len(c.going) > 0 {
+	active := activeAnswer.FindString(message)
+	if len(c.going) > 0 || active != "" && !slices.Contains(c.ended, active) {
 		return true, nil
 	}
 	return true, c.askNext(ctx) // it ended while the refusal was on its way

@@ -36,6 +36,7 @@ type conversation struct {
 	unsettled string               // item whose words may still change; "" for none
 	begun     map[string]bool      // messages that were told
 	going     map[string]bool      // answers
+	ended     []string             // the last of them that are over
 	pcm       []int16              // of the newest audio
 }
 

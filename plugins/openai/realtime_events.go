@@ -283,7 +283,7 @@ func (c *conversation) failed(ctx context.Context, raw json.RawMessage) error {
 		return nil
 	}
 	id, _ := strings.CutPrefix(e.EventID, ofRequest)
-	if again, err := c.refusedAnswer(ctx, id, e.Code); again || err != nil {
+	if again, err := c.refusedAnswer(ctx, id, e.Code, e.Message); again || err != nil {
 		return err
 	}
 	c.refusedUpdate(id)

@@ -278,3 +278,27 @@ func TestWithdrawnRequestsAreNotSentAgain(t *testing.T) {
 		})
 	}
 }
+
+// The service may refuse a request because of an answer that it has not told of, and cancels: there is no use in asking again
+// before the end of that one.
+func TestRefusedRequestsWaitForTheAnswerThatIsNamed(t *testing.T) {
+	for name, ended := range map[string]bool{"that goes on": false, "that ended meanwhile": true} {
+		t.Run(name, func(t *testing.T) {
+			p := meet(t, ofVariant("openai"), &driver.Setup{})
+			done := `{"type":"response.done","response":{"id":"resp_1","status":"cancelled"}}`
+			refusal := `{"type":"error","error":{"code":"conversation_already_has_active_response","message":"Conversation already has an active response in progress: resp_1.","event_id":"for_one"}}`
+			p.do(func(ctx context.Context) error { return p.conn.Generate(ctx, &driver.Request{ID: "one"}) })
+			_ = p.hear("response.create")
+			if ended {
+				p.want([]string{done, refusal}, &driver.ResponseDone{ResponseID: "resp_1", Status: driver.Cancelled})
+			} else {
+				p.want([]string{refusal})
+				p.do(func(ctx context.Context) error { return p.conn.(driver.Canceller).Cancel(ctx) })
+				_ = p.hear("response.cancel") // and nothing before it
+				p.say(done)
+				_ = p.tells(1)
+			}
+			_ = p.hear("response.create")
+		})
+	}
+}
