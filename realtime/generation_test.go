@@ -355,6 +355,23 @@ func TestCloseDoesNotWaitForWhatIsLongOver(t *testing.T) {
 	}
 }
 
+// Nobody misses an answer that nobody wants, however it is paid for.
+func TestARefusalOfWhatWasWithdrawnIsNoError(t *testing.T) {
+	for _, byTokens := range []bool{true, false} {
+		caps := scripted.All
+		caps.BilledByTokens = byTokens
+		run(t, &scripted.Options{Capabilities: &caps, Replies: []scripted.Reply{{Silent: true}}}, nil, func(k *talk) {
+			ctx, cancel := context.WithTimeout(k.Context(), 100*time.Millisecond)
+			defer cancel()
+			_, _ = k.s.Generate(ctx, nil)
+			k.script.Emit(&driver.Error{RequestID: k.script.Ledger().Requests[0].ID, Err: errors.New("busy")})
+			k.expect("errors", k.errorsTold())
+			k.script.Emit(&driver.Error{Err: errors.New("broken")})
+			k.expect("errors", k.errorsTold(), "recoverable: broken")
+		})
+	}
+}
+
 // A driver that keeps a request for later is told that nobody wants it, and the answer that goes on is not stopped.
 func TestADriverGivesUpWhatItKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,14 +23,15 @@ func (c *connection) withdraw(request string) bool {
 			return false
 		}
 	}
-	if c.m.caps.BilledByTokens {
-		c.withdrawn = append(c.withdrawn, withdrawal{request, time.Now()})
-	}
+	c.withdrawn = append(slices.DeleteFunc(c.withdrawn, c.lapsed), withdrawal{request, time.Now()})
 	return true
 }
 
+// lapsed reports whether a provider had its time to deal with a request; then it will not.
+func (c *connection) lapsed(w withdrawal) bool { return time.Since(w.at) >= c.s.conn.Timeout }
+
 // withdrew reports whether a request was withdrawn, and the provider has not dealt with it.
-func (c *connection) withdrew(request string) bool { return c.turnOf(request) >= 0 }
+func (c *connection) withdrew(request string) bool { return c.indexWithdrawn(request) >= 0 }
 
 // heardOf notes that the provider deals with a request, and so is done with those that were withdrawn before it, as it
 // takes them in order.
@@ -38,7 +39,7 @@ func (c *connection) heardOf(request string) {
 	if request == "" || len(c.withdrawn) == 0 {
 		return
 	}
-	if i := c.turnOf(request); i >= 0 {
+	if i := c.indexWithdrawn(request); i >= 0 {
 		c.withdrawn = c.withdrawn[i+1:]
 	} else {
 		c.withdrawn = nil // it came after all of them
@@ -46,15 +47,14 @@ func (c *connection) heardOf(request string) {
 	c.settled()
 }
 
-func (c *connection) turnOf(request string) int {
+func (c *connection) indexWithdrawn(request string) int {
 	return slices.IndexFunc(c.withdrawn, func(w withdrawal) bool { return w.request == request })
 }
 
-// owes reports whether a generation goes on, or may begin although it was withdrawn, or has an open account. A provider that
-// has not dealt with a request in time will not.
+// owes reports whether a generation goes on, has an open account, or may begin, and be billed, although it was withdrawn.
 func (c *connection) owes() bool {
 	return len(c.responses)+len(c.unpaid) > 0 ||
-		slices.ContainsFunc(c.withdrawn, func(w withdrawal) bool { return time.Since(w.at) < c.s.conn.Timeout })
+		c.m.caps.BilledByTokens && slices.ContainsFunc(c.withdrawn, func(w withdrawal) bool { return !c.lapsed(w) })
 }
 
 // settled tells whoever waits for it that the provider owes nothing, if that is so.

@@ -53,7 +53,7 @@ type ask struct {
 	forced   bool // the service does not say whose answer it is
 	waits    bool // for the end of the one that goes on
 	refused  int  // how often, since another one went on
-	unwanted bool
+	unwanted bool // not to be sent again
 }
 
 // maxRefused is how often an answer is asked for that is refused since another one goes on.
