@@ -189,6 +189,9 @@ func (o Options) config() (*config.Config, error) {
 			"node_ip":                   "127.0.0.1",
 			"use_external_ip":           false,
 			"enable_loopback_candidate": true, // or nothing connects
+			// Without one it names public ones, and clients that look them up in a network without an answer
+			// keep their sockets until the look-up gives up. Nothing can be sent to port 0, so this one fails at once.
+			"stun_servers": []string{"127.0.0.1:0"},
 		},
 	})
 	if err != nil {
