@@ -11,7 +11,18 @@ import (
 
 // The SDK gives WebRTC its global logger, whatever the logger of the room, and by default that prints
 // every step of every connection to standard error. Who wants to see it calls lksdk.SetLogger.
-func init() { lksdk.SetLogger(logger.GetDiscardLogger()) }
+func init() { lksdk.SetLogger(silence()) }
+
+// silence is a logger whose level drops everything. With any other kind, also with one that discards, what WebRTC
+// logs is formatted first: that costs time with each packet of a connection's checks, and reads tracks without their
+// lock while a second offer writes them.
+func silence() logger.Logger {
+	l, err := logger.NewZapLogger(&logger.Config{Level: "fatal"})
+	if err != nil {
+		return logger.GetDiscardLogger()
+	}
+	return l
+}
 
 // sdkLog is the SDK's logger, bridged to slog. What the SDK calls a warning or an error is a warning
 // to us, as it retries by itself; the rest is dropped. Unless inside says that the room is joined, warnings are

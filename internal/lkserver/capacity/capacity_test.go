@@ -15,10 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	"github.com/livekit/protocol/logger"
-	lksdk "github.com/livekit/server-sdk-go/v2"
-
 	"github.com/parley-go/parley/internal/lkserver"
 	"github.com/parley-go/parley/internal/lkserver/alone"
 )
@@ -32,7 +28,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envAgents) != "" {
 		agents() // does not return
 	}
-	lksdk.SetLogger(logger.LogRLogger(logr.Discard()))
 	os.Exit(m.Run())
 }
 

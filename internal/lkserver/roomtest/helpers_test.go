@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/livekit/protocol/livekit"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/pion/webrtc/v4"
@@ -21,8 +20,6 @@ import (
 
 // patience is how long a test waits for what must happen.
 const patience = 10 * time.Second
-
-func quiet() logr.Logger { return logr.Discard() }
 
 // host is a session that writes down what its transport says.
 type host struct {

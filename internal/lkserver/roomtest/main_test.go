@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/livekit/protocol/logger"
-	lksdk "github.com/livekit/server-sdk-go/v2"
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/internal/lkserver"
@@ -22,7 +20,6 @@ import (
 var server *lkserver.Server
 
 func TestMain(m *testing.M) {
-	lksdk.SetLogger(logger.LogRLogger(quiet()))
 	os.Exit(run(m))
 }
 

@@ -8,9 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
-	"github.com/livekit/protocol/logger"
-	lksdk "github.com/livekit/server-sdk-go/v2"
 	"go.uber.org/goleak"
 
 	"github.com/parley-go/parley/internal/lkserver"
@@ -25,7 +22,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(envProgram) != "" {
 		program() // does not return
 	}
-	lksdk.SetLogger(logger.LogRLogger(logr.Discard()))
 	os.Exit(run(m))
 }
 
