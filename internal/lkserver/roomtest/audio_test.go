@@ -239,13 +239,11 @@ func TestNoPacketsInPausesAndAfterClear(t *testing.T) {
 		}}})
 	wrote := make(chan error, 1)
 	go func() { wrote <- out.Write(t.Context(), tone(440, time.Minute)) }()
-	eventually(t, "packets arrive", func() bool { return got.count() > 5 })
+	// The server begins a track with packets of its own.
+	eventually(t, "packets arrive", func() bool { return got.count() > 5 && out.Played() > 0 })
 	out.Pause()
 	settle(t, &got)
 	played := out.Played()
-	if played == 0 {
-		t.Error("nothing was played before the pause")
-	}
 	paused := got.count()
 	time.Sleep(100 * time.Millisecond)
 	if n := got.count(); n != paused {
