@@ -14,8 +14,7 @@ import (
 func init() { lksdk.SetLogger(silence()) }
 
 // silence is a logger whose level drops everything. With any other kind, also with one that discards, what WebRTC
-// logs is formatted first: that costs time with each packet of a connection's checks, and reads tracks without their
-// lock while a second offer writes them.
+// logs is formatted first, which reads tracks without their lock while a second offer writes them.
 func silence() logger.Logger {
 	l, err := logger.NewZapLogger(&logger.Config{Level: "fatal"})
 	if err != nil {
