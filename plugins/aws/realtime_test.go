@@ -231,6 +231,34 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// A request that waits for another is not sent once nobody wants it. One that was sent is answered.
+func TestWithdraw(t *testing.T) {
+	t.Parallel()
+	box, s := start(t, novabox.Options{Echo: true})
+	ctx, c := dialled(t, made(t, box, RealtimeOptions{}), driver.Setup{Instructions: "Be brief."})
+	for _, id := range []string{"one", "two", "three"} {
+		if err := c.Generate(ctx, &driver.Request{ID: id, Instructions: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := c.(driver.Withdrawer)
+	if w.Withdraw("one") {
+		t.Error("the first was sent, and is said to be kept")
+	}
+	if !w.Withdraw("two") || w.Withdraw("two") {
+		t.Error("the second waits, and is kept once")
+	}
+	for _, id := range []string{"one", "three"} {
+		if created, _, _ := until[*driver.ResponseCreated](t, ctx, c); created.RequestID != id {
+			t.Errorf("answer to %q, want %q", created.RequestID, id)
+		}
+		until[*driver.ResponseDone](t, ctx, c)
+	}
+	if got, want := s.texts(), []string{"SYSTEM false: Be brief.", "USER true: (one)", "USER true: (three)"}; !slices.Equal(got, want) {
+		t.Errorf("told %q", got)
+	}
+}
+
 func TestUserInterrupts(t *testing.T) {
 	t.Parallel()
 	long := sandbox.Talk{Answer: func(r sandbox.TalkRequest) sandbox.Reply {

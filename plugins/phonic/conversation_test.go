@@ -227,6 +227,32 @@ func TestGenerateInAnAnswer(t *testing.T) {
 	}
 }
 
+// A request that waits for another is not sent once nobody wants it. One that was sent is answered.
+func TestWithdraw(t *testing.T) {
+	var sent []map[string]any
+	c, _ := connected(t, phonicbox.Options{Seen: func(f map[string]any) { sent = append(sent, f) }}, fault.Plan{}, &driver.Setup{})
+	for _, id := range []string{"one", "two", "three"} {
+		if err := c.Say(t.Context(), &driver.Request{ID: id}, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Withdraw("one") {
+		t.Error("the first was sent, and is said to be kept")
+	}
+	if !c.Withdraw("two") || c.Withdraw("two") {
+		t.Error("the second waits, and is kept once")
+	}
+	var all []driver.Event
+	until(t, c, &all, "done")
+	if lines := until(t, c, &all, "done"); lines[0] != "created a for one" || lines[len(lines)-1] != "done c for three completed" {
+		t.Errorf("told %q", lines)
+	}
+	_ = c.Close()
+	if want := []map[string]any{{"type": "say", "text": "one"}, {"type": "say", "text": "three"}}; !reflect.DeepEqual(sent[1:], want) {
+		t.Errorf("sent %v", sent[1:])
+	}
+}
+
 // The output of a call of a connection that broke is told in words, and answered.
 func TestOutputOfALostCall(t *testing.T) {
 	c, _ := connected(t, phonicbox.Options{}, fault.Plan{}, &driver.Setup{})
