@@ -15,6 +15,7 @@ import (
 
 	"github.com/gorilla/websocket"
 	"github.com/parley-go/parley/audio"
+	"github.com/parley-go/parley/internal/newport"
 	"github.com/parley-go/parley/metrics"
 	"github.com/parley-go/parley/model/fault"
 )
@@ -73,7 +74,7 @@ func New(o Options) (*Server, error) {
 	ln := o.Listener
 	if ln == nil {
 		var err error
-		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if ln, err = newport.Listen(); err != nil {
 			return nil, fmt.Errorf("starting sandbox: %w", err)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +17,9 @@ import (
 // grpcServer serves calls.
 func grpcServer(t *testing.T, h http.HandlerFunc) (*Client, string) {
 	t.Helper()
-	srv := httptest.NewUnstartedServer(h)
+	srv := newServer(t, h)
 	srv.Config.Protocols = http2Only()
 	srv.Start()
-	t.Cleanup(srv.Close)
 	return &Client{Peer: Peer{Info: model.Info{Provider: "p"}, Kind: "stt", Secrets: []string{"hush"}}}, srv.URL
 }
 

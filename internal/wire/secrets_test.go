@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/parley-go/parley/internal/newport"
 	"github.com/parley-go/parley/model"
 )
 
@@ -34,7 +33,7 @@ func hides(t *testing.T, name string, err error) {
 // The URL of a request is not told, whose query may hold keys that the peer does not know, such as those
 // of a gateway.
 func TestErrorsHideURLs(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := newport.Listen()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,14 +61,14 @@ func TestErrorsHideURLs(t *testing.T) {
 // Credentials go to the provider only: net/http would take headers such as X-Api-Key along to another host.
 func TestRedirectsAreRefused(t *testing.T) {
 	told := make(chan string, 1)
-	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	other := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		told <- r.Header.Get("X-Api-Key")
-	}))
-	defer other.Close()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	})
+	other.Start()
+	srv := newServer(t, func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, other.URL, http.StatusTemporaryRedirect)
-	}))
-	defer srv.Close()
+	})
+	srv.Start()
 	c := &Client{Peer: Peer{Info: model.Info{Provider: "test"}, Kind: "llm", Secrets: []string{secret}}}
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodPost, srv.URL, strings.NewReader("{}"))
 	if err != nil {
