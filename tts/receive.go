@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/internal/attempt"
@@ -80,7 +81,8 @@ type attemptState struct {
 	cancel  context.CancelCauseFunc
 	dog     *attempt.Watchdog
 	conv    mono
-	pending []Word // came before the first audio
+	pending []Word      // came before the first audio
+	over    atomic.Bool // the receiver is done, and the driver's stream is closed or will be
 }
 
 func (r *request) begin(ctx context.Context) *attemptState {

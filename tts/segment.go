@@ -84,6 +84,7 @@ func (g *segment) attempt(ctx context.Context, r *request) error {
 	fed := make(chan error, 1) // the feeder's only word
 	go func() { fed <- g.feed(t, d) }()
 	err = t.judge(t.receive(d))
+	t.over.Store(true)
 	closeDriver()
 	t.cancel(err)
 	fedErr := <-fed
@@ -130,7 +131,7 @@ func (g *segment) feed(t *attemptState, d driver.Stream) error {
 			return end
 		}
 		if !s.await(t.ctx, ready) {
-			return g.m.newError(model.KindConnection, "speak", "provider ended the speech before its text")
+			return g.endedEarly()
 		}
 		stuck.Reset(limit)
 		err := attempt.Guard(g.m.info, "push", func() error {
@@ -142,6 +143,8 @@ func (g *segment) feed(t *attemptState, d driver.Stream) error {
 		})
 		stuck.Stop()
 		switch {
+		case err != nil && t.over.Load(): // not the provider's word: we closed the stream
+			return g.endedEarly()
 		case err != nil:
 			t.giveUp(err)
 			return err
@@ -151,6 +154,10 @@ func (g *segment) feed(t *attemptState, d driver.Stream) error {
 		}
 		t.r.a.accepted(text)
 	}
+}
+
+func (g *segment) endedEarly() error {
+	return g.m.newError(model.KindConnection, "speak", "provider ended the speech before its text")
 }
 
 // giveUp ends the attempt because it takes no more text. A provider that refuses often says why in

@@ -172,3 +172,51 @@ func TestWordsOfTheProviderAreKept(t *testing.T) {
 		}
 	})
 }
+
+// deaf is a driver whose first stream takes no text and ends at once; the others are those of the model below.
+type deaf struct {
+	*scripted.TTS
+	streams int
+}
+
+func (d *deaf) Open(ctx context.Context) (driver.Stream, error) {
+	s, err := d.TTS.Open(ctx)
+	if d.streams++; d.streams > 1 || err != nil {
+		return s, err
+	}
+	return &hungUp{Stream: s, pushed: make(chan struct{}), closed: make(chan struct{})}, nil
+}
+
+type hungUp struct {
+	driver.Stream
+	pushed, closed chan struct{}
+}
+
+func (h *hungUp) Push(context.Context, string) error {
+	close(h.pushed)
+	<-h.closed
+	return io.ErrClosedPipe // nothing that a retry could mend, were it the provider's word
+}
+
+func (h *hungUp) Next(context.Context) (*driver.Chunk, error) {
+	<-h.pushed
+	return nil, io.EOF
+}
+
+func (h *hungUp) Close() error {
+	close(h.closed)
+	return h.Stream.Close()
+}
+
+// What a driver says of text after we closed its stream, as the provider had ended the speech, is not why it failed.
+func TestTextThatMeetsOurCloseIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &deaf{TTS: scripted.New(nil)}
+		s := tts.New(d, nil).Stream(t.Context())
+		defer s.Close()
+		say(t, s, hello)
+		if h, err := drain(t, s); err != nil || h.audio == 0 || d.streams != 2 {
+			t.Errorf("audio %v, error %v, %d streams", h.audio, err, d.streams)
+		}
+	})
+}
