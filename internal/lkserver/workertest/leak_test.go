@@ -31,10 +31,10 @@ func TestJobsLeaveNothingBehind(t *testing.T) {
 		one(n + 1)
 	}
 	eventually(t, func() bool { return sc.w.ActiveJobs() == 0 }, "all jobs are over")
-	eventually(t, func() bool { return ourGoroutines() <= ours }, "%d goroutines of ours as before; there are %d", ours, ourGoroutines())
+	eventually(t, func() bool { return ourGoroutines() <= ours }, "%d goroutines of ours as before; there were %d", ours, ourGoroutines())
 	// Sockets of WebRTC close when their timers say so. A web socket that the server closed first is left by the SDK to
 	// the garbage collector, which has no reason to run here.
-	eventually(t, func() bool { runtime.GC(); return openFiles() <= files+5 }, "%d open files as before; there are %d", files, openFiles())
+	eventually(t, func() bool { runtime.GC(); return openFiles() <= files+5 }, "%d open files as before; there were %d", files, openFiles())
 }
 
 // settled is f when it has not changed for a while.
