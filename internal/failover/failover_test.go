@@ -111,16 +111,18 @@ func TestProbesComeOneAtATimeAndSeldomer(t *testing.T) {
 }
 
 func TestFailureNamesAll(t *testing.T) {
-	one := &model.Error{Kind: model.KindStatus, Provider: "a", Status: 503}
-	two := &model.Error{Kind: model.KindTimeout, Provider: "b"}
-	if err := Failure(model.Info{Provider: "a"}, "chat", time.Now(), []error{one}); err != one {
-		t.Errorf("the only error became %v", err)
-	}
-	err := Failure(model.Info{Provider: "b"}, "chat", time.Now(), []error{one, two})
-	if want := "b chat: connection error: all 2 models failed within 0s: a: status error (status 503); b: timeout error"; err.Error() != want {
-		t.Errorf("%q, want %q", err, want)
-	}
-	if !errors.Is(err, one) || !errors.Is(err, two) || !model.Retryable(err) {
-		t.Errorf("%v does not lead to its causes", err)
-	}
+	synctest.Test(t, func(t *testing.T) { // the time that has passed is in the error
+		one := &model.Error{Kind: model.KindStatus, Provider: "a", Status: 503}
+		two := &model.Error{Kind: model.KindTimeout, Provider: "b"}
+		if err := Failure(model.Info{Provider: "a"}, "chat", time.Now(), []error{one}); err != one {
+			t.Errorf("the only error became %v", err)
+		}
+		err := Failure(model.Info{Provider: "b"}, "chat", time.Now(), []error{one, two})
+		if want := "b chat: connection error: all 2 models failed within 0s: a: status error (status 503); b: timeout error"; err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+		if !errors.Is(err, one) || !errors.Is(err, two) || !model.Retryable(err) {
+			t.Errorf("%v does not lead to its causes", err)
+		}
+	})
 }
