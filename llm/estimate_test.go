@@ -167,10 +167,11 @@ func TestRefusedWhileDrainedCostsNothing(t *testing.T) {
 	inBubble(t, nil, []scripted.Answer{{Fault: &scripted.Fault{Err: status(429)}, TTFT: time.Second, Chunks: []driver.Chunk{{}}}},
 		func(t *testing.T, m *llm.Model, _ *scripted.LLM, w *witness, ctx context.Context) {
 			s := m.Chat(ctx, ask(question))
+			synctest.Wait() // the provider has it
 			s.Close()
 			<-s.Done()
-			if len(w.events) > 1 || len(w.events) == 1 && (w.events[0].TotalTokens != 0 || w.events[0].Source == metrics.Estimated) {
-				t.Errorf("events %+v", w.events)
+			if e := w.only(t); e.Outcome != metrics.Interrupted || e.TotalTokens != 0 || e.Source == metrics.Estimated {
+				t.Errorf("event %+v", e)
 			}
 		})
 }
