@@ -65,7 +65,7 @@ func TestInterruptOfOneGenerationLeavesTheNext(t *testing.T) {
 
 func TestInterruptWithdrawsRequests(t *testing.T) {
 	run(t, &scripted.Options{Latency: 100 * time.Millisecond}, nil, func(k *talk) {
-		for _, wait := range []time.Duration{0, 50 * time.Millisecond} {
+		for _, wait := range []time.Duration{1, 50 * time.Millisecond} { // not 0: it may not be asked for yet
 			go func() { time.Sleep(wait); k.s.Interrupt() }()
 			if _, err := k.s.Generate(k.Context(), nil); !errors.Is(err, realtime.ErrInterrupted) {
 				k.Error(err)
