@@ -310,7 +310,7 @@ func TestC113PathsProbeIndependently(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream := scripted.New(brand("a", scripted.Options{}))
 		text := scripted.NewBatch(brand("a", scripted.Options{Faults: []scripted.Fault{{Call: 0}, {Call: 1}}}))
-		b := scripted.NewBatch(brand("b", scripted.Options{}))
+		b := scripted.NewBatch(brand("b", scripted.Options{TTFB: time.Second})) // so that probes are over before its speech is
 		m := tts.Fallback(&tts.FallbackOptions{Conn: model.ConnOptions{MaxRetry: -1}}, tts.New(both{stream, text}, nil), tts.New(b, nil))
 		finish := func(s *tts.Stream) string {
 			t.Helper()
