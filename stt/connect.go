@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/parley-go/parley/audio"
@@ -79,6 +80,8 @@ type connection struct {
 	offset int64 // position of its first sample
 	dog    *attempt.Watchdog
 	pushed time.Duration // to the driver; of the stream's lock
+	over   atomic.Bool   // nothing more is received: what is refused from here on is refused since we close it
+	cut    bool          // the feeder's: audio that it had was not taken
 	fed    chan error    // the feeder's only word: why it stopped, nil if it was not its fault
 }
 
@@ -101,25 +104,15 @@ func (s *Stream) connect() (gotFinal bool, err error) {
 	if cause := context.Cause(c.ctx); cause != nil && s.ctx.Err() == nil {
 		err = cause
 	}
-	// Why audio was refused tells more than an early end; but what is refused from here on is
-	// refused because the connection is closed below.
-	fed := false
-	select {
-	case refused := <-c.fed:
-		fed = true
-		if refused != nil && errors.Is(err, errEarlyEnd) {
-			err = refused
-		}
-	default:
-	}
+	c.over.Store(true)
 	if stop() {
 		c.close()
 	} else {
 		<-closed // the driver may book until then
 	}
 	c.cancel(err)
-	if !fed {
-		<-c.fed
+	if refused := <-c.fed; refused != nil && (errors.Is(err, errEarlyEnd) || err == nil && c.cut) {
+		err = refused // tells more than an early end
 	}
 	c.count()
 	s.mu.Lock()
@@ -209,6 +202,10 @@ func (c *connection) feed() error {
 		err := c.send(what, f)
 		stuck.Stop()
 		if err != nil {
+			c.cut = what == sendAudio
+			if c.over.Load() {
+				return c.s.endedEarly()
+			}
 			c.giveUp(err)
 			return err
 		}
@@ -385,10 +382,11 @@ func (s *Stream) endOfStream() error {
 	if s.ended && s.next == s.in.Head {
 		return nil
 	}
-	return &model.Error{
-		Kind: model.KindConnection, Provider: s.who.info.Provider, Op: "stream",
-		Err: errEarlyEnd,
-	}
+	return s.endedEarly()
+}
+
+func (s *Stream) endedEarly() error {
+	return &model.Error{Kind: model.KindConnection, Provider: s.who.info.Provider, Op: "stream", Err: errEarlyEnd}
 }
 
 // deliver books or hands on one event; false means that nobody wants it any more.

@@ -296,6 +296,72 @@ func TestC115ErrorsThatRetryingCannotHelpAreFinal(t *testing.T) {
 	}
 }
 
+// A provider that takes no more audio and ends the stream has not transcribed all of it, also when nothing
+// would have come after that. Why it took no more is the error, as soon as it says that itself.
+func TestAudioThatIsNotTakenIsAnError(t *testing.T) {
+	refused := &model.Error{Kind: model.KindRequest, Err: errors.New("too much of it")}
+	for name, c := range map[string]struct {
+		held  time.Duration // how long a push takes, unless the stream is closed before
+		calls int
+	}{"refused, then ended": {0, 1}, "ended while it was pushed": {time.Minute, 3}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := &refusing{STT: scripted.New(nil), held: c.held, err: refused}
+				s := open(t, t.Context(), stt.New(d, &stt.ModelOptions{Conn: model.ConnOptions{MaxRetry: 2}}))
+				defer s.Close()
+				if err := s.Push(sound(50*time.Millisecond, 0)); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.EndInput(); err != nil {
+					t.Fatal(err)
+				}
+				_, err := s.Next()
+				var e *model.Error
+				if !errors.As(err, &e) || errors.Is(err, refused) != (c.calls == 1) || d.Ledger().Calls != c.calls {
+					t.Errorf("error %v after %d calls", err, d.Ledger().Calls)
+				}
+			})
+		})
+	}
+}
+
+// refusing takes no audio, and ends 100 ms after it was opened.
+type refusing struct {
+	*scripted.STT
+	held time.Duration
+	err  error
+}
+
+func (r *refusing) Open(ctx context.Context, o driver.Options) (driver.Stream, error) {
+	s, err := r.STT.Open(ctx, o)
+	return &refusal{Stream: s, r: r, closed: make(chan struct{})}, err
+}
+
+type refusal struct {
+	driver.Stream
+	r      *refusing
+	closed chan struct{}
+}
+
+func (r *refusal) Push(context.Context, audio.Frame) error {
+	select {
+	case <-time.After(r.r.held):
+		return r.r.err
+	case <-r.closed:
+		return r.r.err // for whatever reason
+	}
+}
+
+func (r *refusal) Next(context.Context) (*stt.Event, error) {
+	time.Sleep(100 * time.Millisecond)
+	return nil, io.EOF
+}
+
+func (r *refusal) Close() error {
+	close(r.closed)
+	return r.Stream.Close()
+}
+
 func TestSilentProviderTimesOut(t *testing.T) {
 	for name, f := range map[string]scripted.Fault{
 		"at the opening": {Call: -1, Kind: scripted.Stall},
