@@ -57,8 +57,7 @@ func (s *Stream) run(req *driver.Request, err error) {
 		case err == nil:
 			s.endWell()
 			return
-		case err == errLeft:
-			s.finish(metrics.Interrupted)
+		case err == errLeft: // who made it leave records it
 			return
 		case !s.passOn(err, n):
 			return
