@@ -39,10 +39,9 @@ type connection struct {
 	fed     chan error // the feeder's only word: why it stopped, nil if it was not its fault
 	good    bool       // something came that only a provider that is well gives; of the receiver
 
-	has         state             // what the provider is believed to have
-	unsupported map[string]bool   // items that it has no form for
-	spoken      map[string]bool   // items that were spoken over it, by either side
-	told        float64           // size of what it spoke
+	has         state           // what the provider is believed to have
+	unsupported map[string]bool // items that it has no form for
+	sound       sound
 	blind       bool              // it takes no images
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
@@ -167,7 +166,7 @@ func (s *Session) open() (*connection, error) {
 	}
 	c := &connection{
 		s: s, m: m, d: d, began: madeAt(began, d), fed: make(chan error, 1), has: has,
-		unsupported: map[string]bool{}, spoken: map[string]bool{}, places: map[string]string{}, responses: map[string]*response{}, unpaid: map[string]*response{},
+		unsupported: map[string]bool{}, sound: sound{of: map[string]float64{}, silent: map[string]bool{}}, places: map[string]string{}, responses: map[string]*response{}, unpaid: map[string]*response{},
 	}
 	c.ctx, c.cancel = context.WithCancelCause(s.ctx)
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package realtime
 
 import (
 	"sync"
+	"time"
 
 	"github.com/parley-go/parley/audio"
 	"github.com/parley-go/parley/internal/estimate"
@@ -24,19 +25,70 @@ type gauge struct {
 // size is what a response is made of, and what came of it, in the tokens that package estimate assumes.
 type size struct{ read, heard, wrote, spoken float64 }
 
+// sound is how much of it a connection has carried, both ways.
+type sound struct {
+	of     map[string]float64 // each item that was spoken over it, by either side
+	silent map[string]bool    // items that were, and are gone or a text now
+	told   float64            // by the model
+	placed float64            // by the user, in items
+	gone   float64            // of items that are not there any more
+}
+
+// heard is the size of the sound of all turns of the user.
+func (c *connection) heard() float64 {
+	if c.s.mono == nil {
+		return 0
+	}
+	return audio.Samples(c.s.turns.heard).At(c.s.mono.Out).Seconds() * perSecondHeard
+}
+
+// said notes that the item holds what the user said since the one before.
+func (c *connection) said(id string) {
+	all := c.heard()
+	c.sound.of[id] += max(all-c.sound.placed, 0)
+	c.sound.placed = all
+}
+
+// spoken reports whether the item was spoken over the connection.
+func (c *connection) spoken(id string) bool {
+	_, ok := c.sound.of[id]
+	return ok
+}
+
+// silence notes that the item is gone, or a text from now on. It returns what takes that back.
+func (c *connection) silence(id string) (undo func()) {
+	n, ok := c.sound.of[id]
+	if !ok {
+		return func() {}
+	}
+	delete(c.sound.of, id)
+	c.sound.silent[id] = true
+	c.sound.gone += n
+	return func() {
+		delete(c.sound.silent, id)
+		c.sound.of[id] += n
+		c.sound.gone -= n
+	}
+}
+
+// cut notes that only the first d of what the model said in the item are left.
+func (c *connection) cut(id string, d time.Duration) {
+	if n := c.sound.of[id] - d.Seconds()*perSecondSpoken; n > 0 {
+		c.sound.of[id] -= n
+		c.sound.gone += n
+	}
+}
+
 // input is the size of what a response begins with: what was said over the connection is sound to it, the rest
 // is text.
 func (c *connection) input() (n size) {
 	n.read = estimate.Text(c.has.instructions) + estimate.Tools(c.has.tools)
 	for _, it := range c.has.conv {
-		if !c.spoken[it.Head().ID] {
+		if !c.spoken(it.Head().ID) {
 			n.read += estimate.Item(it)
 		}
 	}
-	if c.s.mono != nil {
-		n.heard = audio.Samples(c.s.turns.heard).At(c.s.mono.Out).Seconds() * perSecondHeard
-	}
-	n.heard += c.told
+	n.heard = max(c.heard()+c.sound.told-c.sound.gone, 0)
 	return n
 }
 
@@ -51,7 +103,10 @@ func (c *connection) came(e driver.Event) {
 		if r := c.responses[e.ResponseID]; r != nil {
 			n := e.Frame.Duration().Seconds() * perSecondSpoken
 			r.size.spoken += n
-			c.told += n
+			c.sound.told += n
+			if c.sound.silent[e.ItemID] {
+				c.sound.gone += n
+			}
 		}
 	case *driver.ToolCall:
 		if r := c.responses[e.ResponseID]; r != nil {

@@ -212,7 +212,8 @@ func (c *connection) learnUser(m *chat.Message) {
 			}
 		}
 	}
-	c.s.theirs[m.ID], c.spoken[m.ID] = true, true
+	c.s.theirs[m.ID] = true
+	c.said(m.ID)
 	c.has.conv.place(after, m)
 	if !c.s.want.conv.has(m.ID) {
 		c.s.want.conv.place(after, m)
@@ -247,7 +248,7 @@ func (c *connection) added(e *driver.ItemAdded) {
 		return // the reader of the generation learns of it there
 	}
 	if m.Role == chat.User {
-		c.spoken[h.ID] = true
+		c.said(h.ID)
 		c.place(h.ID)
 		s.addressed(h.ID)
 	}
@@ -260,6 +261,7 @@ func (c *connection) deleted(id string) {
 		return
 	}
 	c.has.conv.remove(id)
+	c.silence(id)
 	s.want.conv.remove(id)
 }
 

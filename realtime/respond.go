@@ -134,7 +134,9 @@ func (c *connection) audio(e *driver.Audio) {
 	}
 	m := c.message(r, e.ItemID, false)
 	c.first(r)
-	c.spoken[m.id] = true
+	if !c.sound.silent[m.id] {
+		c.sound.of[m.id] += e.Frame.Duration().Seconds() * perSecondSpoken
+	}
 	r.g.audio += e.Frame.Duration()
 	m.audio.put(e.Frame.Clone())
 	c.emit(r)

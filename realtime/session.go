@@ -277,8 +277,9 @@ func (s *Session) Truncate(id string, d time.Duration, text string) error {
 	if c == nil || !c.has.conv.has(id) {
 		return nil
 	}
-	if t, ok := c.d.(driver.Truncater); ok && c.spoken[id] {
+	if t, ok := c.d.(driver.Truncater); ok && c.spoken(id) {
 		c.has.conv.edit(id, heard)
+		c.cut(id, d)
 		s.queue(&op{key: "truncate", send: func(ctx context.Context, _ driver.Conn) error { return t.Truncate(ctx, id, d, text) }})
 		return nil
 	}

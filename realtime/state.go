@@ -433,9 +433,11 @@ func (c *connection) delete(d driver.Deleter, id string) *ack {
 		before = c.has.conv[i-1].Head().ID
 	}
 	c.has.conv.remove(id)
+	heard := c.silence(id)
 	a := s.expect(deleteKey(id), func() {
 		if !c.has.conv.has(id) {
 			c.has.conv.place(before, it)
+			heard()
 		}
 	})
 	s.queue(&op{key: a.key, send: func(ctx context.Context, _ driver.Conn) error { return d.Delete(ctx, id) }})

@@ -37,6 +37,10 @@ func TestUsageConservation(t *testing.T) {
 	}
 }
 
+// In this world the sound of a user's item is replaced by its text, and that of an answer deleted, before an answer is
+// cut off whose usage has to be estimated.
+func TestSoundThatIsGoneIsNotEstimated(t *testing.T) { inBubble(t, 12732366474733976671) }
+
 func inBubble(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) { run(t, seed, sessionsOf(seed)) })
 }
