@@ -211,7 +211,10 @@ func (k *kit) open(ctx context.Context) driver.Stream {
 }
 
 func checkCut(k *kit) {
-	k.cut(k.model)
+	// Longer than by default: on a machine that stalls, a late word is not the driver's fault.
+	m := llm.New(k.stage.LLM, &llm.Options{DrainUsage: opt.Some(10 * time.Second)})
+	defer m.Close()
+	k.cut(m)
 	k.booked()
 	e := k.event()
 	if k.stage.Usage != nil && e.Source == metrics.Estimated {
