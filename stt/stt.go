@@ -258,7 +258,7 @@ func (r *run) book(ctx context.Context) {
 		e.AcquireTime, e.ConnectionReused = r.conn.Acquired()
 	}
 	if u := r.result.Usage; u != nil {
-		e.Source, e.Raw = metrics.FromProvider, u.Raw
+		e.Source, e.Raw = sourceOf(*u), u.Raw
 		e.InputTokens, e.OutputTokens = u.InputTokens, u.OutputTokens
 		if u.AudioDuration > 0 {
 			e.AudioDuration = u.AudioDuration

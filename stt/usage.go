@@ -131,9 +131,9 @@ func (u *usage) settle() *metrics.STT {
 	return e
 }
 
-// reported books what the provider states.
+// reported books what the provider states, or its driver has counted.
 func (u *usage) reported(r UsageReport) *metrics.STT {
-	e := u.event(metrics.FromProvider)
+	e := u.event(sourceOf(r))
 	e.InputTokens, e.OutputTokens, e.Raw = r.InputTokens, r.OutputTokens, r.Raw
 	if r.AudioDuration > 0 {
 		covered := min(r.AudioDuration, u.ahead)
@@ -150,6 +150,13 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 		return nil
 	}
 	return e
+}
+
+func sourceOf(r UsageReport) metrics.Source {
+	if r.Measured {
+		return metrics.Measured
+	}
+	return metrics.FromProvider
 }
 
 // disconnected books the rest of a connection.

@@ -304,7 +304,19 @@ func (s *stream) leave(c *call, err error) error {
 	}
 	s.remove(c)
 	s.speak(false, 0)
+	s.measure(c)
 	return nil
+}
+
+// measure tells what a call was sent that ended well without a word about what it cost: what the next call states is
+// about its own audio.
+func (s *stream) measure(c *call) {
+	s.sending.Lock()
+	d := c.audio
+	s.sending.Unlock()
+	if c.billed == 0 {
+		s.tell(&driver.Event{Kind: driver.Usage, RequestID: c.requestID, Usage: driver.UsageReport{AudioDuration: d, Measured: true}})
+	}
 }
 
 func (s *stream) tell(e *driver.Event) { s.events = append(s.events, e) }

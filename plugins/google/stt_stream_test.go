@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -187,6 +188,29 @@ func TestFlushGivesTheFinalAtOnce(t *testing.T) {
 		l.expect("start_of_speech 800ms", "end_of_speech", `final_transcript "turn on the lights" 800ms-1.6s`)
 		if n := l.box.Calls(); n != 2 {
 			l.Errorf("there were %d calls", n)
+		}
+	})
+}
+
+// What a call has cost that does not state it is not covered by what the next one states.
+func TestCallThatStatesNoUsageIsMeasured(t *testing.T) {
+	inBubble(t, STTOptions{NoInterim: true}, googlebox.SpeechOptions{}, nil, func(l *live) {
+		l.box.Plan(fault.Once(fault.UsageMissing))
+		for range 2 {
+			l.speak(audio.Silence(1500*time.Millisecond, 16000, 1))
+			if err := l.s.Flush(); err != nil {
+				l.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		var sources []metrics.Source
+		for _, e := range modeltest.Events[*metrics.STT](&l.log) {
+			if e.AudioDuration > 0 {
+				sources = append(sources, e.Source)
+			}
+		}
+		if !slices.Equal(sources, []metrics.Source{metrics.Measured, metrics.FromProvider}) {
+			l.Errorf("booked by %q", sources)
 		}
 	})
 }

@@ -141,6 +141,7 @@ type UsageReport struct {
 	AudioDuration time.Duration
 	InputTokens   int64
 	OutputTokens  int64
+	Measured      bool        // counted by the driver, not stated by a provider
 	Raw           metrics.Raw // what the provider wrote; see metrics.RawOf
 }
 
