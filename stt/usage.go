@@ -139,11 +139,13 @@ func (u *usage) reported(r UsageReport) *metrics.STT {
 		covered := min(r.AudioDuration, u.ahead)
 		u.ahead -= covered
 		e.AudioDuration = r.AudioDuration - covered
-		u.stated = true
 		u.unbooked = max(0, u.unbooked-e.AudioDuration)
 		u.final = u.ended
-		if !u.ended && u.unbooked > inFlight {
-			u.unbooked = 0
+		if !r.Measured { // a driver leaves nothing out
+			u.stated = true
+			if !u.ended && u.unbooked > inFlight {
+				u.unbooked = 0
+			}
 		}
 	}
 	if e.AudioDuration == 0 && e.InputTokens == 0 && e.OutputTokens == 0 && e.Raw == "" {

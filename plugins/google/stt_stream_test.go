@@ -215,6 +215,28 @@ func TestCallThatStatesNoUsageIsMeasured(t *testing.T) {
 	})
 }
 
+// Nor is what the next one has been sent meanwhile left out of the bill, should that be cut off.
+func TestAudioBehindACallThatStatesNoUsageIsBooked(t *testing.T) {
+	inBubble(t, STTOptions{NoInterim: true}, googlebox.SpeechOptions{}, nil, func(l *live) {
+		l.box.Plan(fault.Always(fault.UsageMissing))
+		for range 2 {
+			if err := l.s.Push(audio.Silence(1500*time.Millisecond, 16000, 1)); err != nil {
+				l.Fatal(err)
+			}
+			if err := l.s.Flush(); err != nil {
+				l.Fatal(err)
+			}
+		}
+		if err := l.s.Push(audio.Silence(2*time.Second, 16000, 1)); err != nil {
+			l.Fatal(err)
+		}
+		synctest.Wait()
+		_ = l.s.Close()
+		<-l.done
+		l.end = io.EOF // it was closed
+	})
+}
+
 // What a call was sent that the provider refuses costs nothing.
 func TestRefusedCallIsNotBooked(t *testing.T) {
 	inBubble(t, STTOptions{NoInterim: true}, googlebox.SpeechOptions{}, nil, func(l *live) {
