@@ -41,7 +41,7 @@ type connection struct {
 
 	has         state           // what the provider is believed to have
 	unsupported map[string]bool // items that it has no form for
-	sound       sound
+	sound       sound           // of what was said over it
 	blind       bool              // it takes no images
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
