@@ -39,9 +39,9 @@ type connection struct {
 	fed     chan error // the feeder's only word: why it stopped, nil if it was not its fault
 	good    bool       // something came that only a provider that is well gives; of the receiver
 
-	has         state           // what the provider is believed to have
-	unsupported map[string]bool // items that it has no form for
-	sound       sound           // of what was said over it
+	has         state             // what the provider is believed to have
+	unsupported map[string]bool   // items that it has no form for
+	sound       sound             // of what was said over it
 	blind       bool              // it takes no images
 	places      map[string]string // last item when the user had said the one that is the key
 	commits     []string          // the same for turns that the caller ended, whose items are not known yet
